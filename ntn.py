@@ -1,0 +1,2831 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""ntn.py: Notion login and authenticated Notion API calls from a terminal, in one file.
+
+    python3 ntn.py login                                log in with a browser
+    python3 ntn.py login --no-browser                   ... in two steps, without one here
+    python3 ntn.py api v1/users/me                      call the API with the stored token
+    python3 ntn.py api v1/pages/ID -X PATCH archived:=true
+
+It needs Python 3.6 or newer and its standard library; `keyring` is used if it is installed. It
+shares files, keychain entries and protocol with the official `ntn` client. MIT licence.
+
+The rooms, each of which uses only itself and those above it:
+
+     1 Constants        names, limits and addresses
+     2 Errors           what went wrong, what to do, with which exit code
+     3 Settings         flags, then environment variables, then defaults
+     4 Console          stdin, stdout, stderr, environment variables, the clock
+     5 HTTP             connections, proxies, TLS, answers
+     6 Secrets          the state on disk and the places a token lives in
+     7 Login            the protocol, and the waiting
+     8 Request inputs   the language of `ntn api`'s arguments, and JSON with exact numbers
+     9 Commands         what each command does, under its help text
+    10 Entry point      arguments in, exit code out
+
+Promises, each held by a test:
+
+  - One door per effect: connections are opened in `open_connection`, state is read and written in
+    `read_file` and `write_file`, environment variables come from `Console.environ`, output leaves
+    by `Console.emit`, `keyring` is imported in `load_keyring`, a browser starts in `open_browser`.
+  - A token goes to the API origin and nowhere else, and no redirect is followed with it. It is
+    printed by `auth token` alone: not in messages, not by -v, not in a traceback.
+  - Nothing on disk is half-written, and no damaged file is overwritten.
+
+Exit codes: 0 done, 1 local failure, 2 usage, 4 authentication, 5 the API or the network,
+8 login still pending, 130 interrupted.
+"""
+import sys
+
+PYTHON: str = "3.6"  # or newer is what ntn.py needs: start it with python3, as python3 ntn.py
+# An older Python stops at the line above, whose syntax it does not know, and prints it. From here
+# on 3.6 is the floor: no walrus, no positional-only parameters, no dataclasses, typing.NamedTuple.
+
+if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
+    del sys.path[0]  # the script's own directory: a json.py downloaded beside it must not run
+
+import json
+import os
+import re
+import time
+from abc import ABC, abstractmethod
+from contextlib import contextmanager
+from functools import partial
+from typing import (Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple,
+                    Optional, Sequence, Set, TextIO, Tuple, TypeVar, Union)
+
+__all__ = ["main", "CliError"]
+
+# ---- 1 Constants --------------------------------------------------------------------------------
+
+VERSION = "1.0.0"
+NOTION_VERSION = "2026-03-11"  # never looked up: what a script sends must not change by itself
+
+EXIT_OK, EXIT_LOCAL, EXIT_USAGE, EXIT_AUTH, EXIT_API, EXIT_PENDING, EXIT_INTERRUPTED = (
+    0, 1, 2, 4, 5, 8, 130)
+
+ENVIRONMENTS = {  # name: (login origin, API origin)
+    "prod": ("https://www.notion.so", "https://api.notion.com"),
+    "stg": ("https://stg.notion.so", "https://api-stg.notion.com"),
+    "dev": ("https://dev.notion.so", "https://api-dev.notion.com"),
+    "local": ("http://localhost:3000", "https://api-dev.notion.com"),
+}
+DOCS_ORIGIN = "https://developers.notion.com"
+LOGIN_HOSTS = ("notion.so", "notion.com")                   # these, and hosts below them
+BROWSER_HOSTS = ("notion.so", "notion.com", "notion.site")
+
+IDLE_TIMEOUT = 60.0   # seconds without any progress
+CALL_LIMIT = 30.0     # seconds for one call of login, whoami and doctor as a whole
+STDIN_SILENCE = 10.0  # seconds after which a silent pipe is taken for a forgotten one
+LOCK_LIMIT = 10.0     # seconds to wait for another ntn that is writing
+POLL_PAUSE = 2.0      # seconds between two questions whether the login is approved
+LOGIN_LIFETIME = 600  # seconds, where the server does not say
+CHUNK = 65536         # bytes
+
+TOKEN = re.compile(r"[\x21-\x7e]+")
+WORKSPACE_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+VERIFICATION_CODE = re.compile(r"(?=.{1,32}\Z)[A-Z0-9]+(-[A-Z0-9]+)*")
+HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
+# Controls but tab and newline, what reorders text, lone surrogates: none may reach a terminal raw.
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"
+                         "\ud800-\udfff]")
+SECRET_FIELD = re.compile(r'("(?:token|sessionId)"\s*:\s*")(?:[^"\\]|\\.)*')
+SECRET_HEADERS = {"authorization", "proxy-authorization", "cookie", "set-cookie"}
+
+Json = Any
+Pairs = List[Tuple[str, str]]
+Result = TypeVar("Result")
+
+# ---- 2 Errors -----------------------------------------------------------------------------------
+
+
+class CliError(Exception):
+    """An expected failure: `message` for people, `hint` what to do, `code` to exit with."""
+
+    def __init__(self, message: str, hint: str = "", code: int = EXIT_LOCAL) -> None:
+        super().__init__(message)
+        self.message, self.hint, self.code = message, hint, code
+
+
+class UsageError(CliError):
+    """A word on the command line or in a variable that the program cannot take."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message, hint, EXIT_USAGE)
+
+
+class NetworkError(CliError):
+    """No answer, or half of one.
+
+    `kind`: dns, refused, timeout, tls, proxy, broken or unreachable.
+    """
+
+    def __init__(self, message: str, kind: str, hint: str = "") -> None:
+        super().__init__(message, hint, EXIT_API)
+        self.kind = kind
+
+
+class DamagedFile(CliError):
+    """A state file that is there but cannot be understood: never overwritten, never ignored."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__("%s is damaged: %s." % (path, reason),
+                         "Repair it, or move it away and run `ntn login` again.")
+
+
+def reason(error: BaseException) -> str:
+    """What an OSError says, without its number and file name."""
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint that names the known word most like `word`, or nothing."""
+    import difflib
+    found = difflib.get_close_matches(word, sorted(known), 1, 0.6)
+    return "Did you mean `%s`?" % found[0] if found else ""
+
+
+# ---- 3 Settings ---------------------------------------------------------------------------------
+
+
+class Credential(NamedTuple):
+    """A token with where it came from; printing one never shows the token."""
+
+    token: str
+    source: str  # for people: a variable, a file, the keychain
+    workspace_id: Optional[str]
+
+    def __repr__(self) -> str:
+        return "Credential(token=[redacted], source=%r, workspace_id=%r)" % self[1:]
+
+
+class Settings(NamedTuple):
+    """What flags, environment variables and defaults add up to."""
+
+    environment: str
+    login_origin: str
+    api_origin: str
+    docs_origin: str
+    notion_version: str
+    workspace_id: Optional[str]     # NOTION_WORKSPACE_ID
+    credential: Optional[Credential]  # NOTION_API_TOKEN
+    keyring: Optional[bool]         # NOTION_KEYRING
+    config_dir: Optional[str]       # None where there is no usable home
+    cache_dir: Optional[str]
+
+    def config_path(self, name: str) -> str:
+        return _path_in(self.config_dir, name)
+
+    def cache_path(self, name: str) -> str:
+        return _path_in(self.cache_dir, name)
+
+
+def _path_in(directory: Optional[str], name: str) -> str:
+    if directory is None:
+        raise CliError("There is no usable home directory to keep files in.",
+                       "Set NOTION_HOME to a directory that can be written.")
+    return os.path.join(directory, name)
+
+
+def load_settings(options: Mapping[str, str], environ: Mapping[str, str]) -> Settings:
+    """Settings by precedence: flag, environment variable, default. An empty variable is unset."""
+    environ = {name: value for name, value in environ.items() if value}
+    get = environ.get
+    environment = options.get("--env") or get("NOTION_ENV") or "prod"
+    if environment not in ENVIRONMENTS:
+        raise UsageError("There is no environment %r: --env and NOTION_ENV take %s." % (
+            environment, "local, dev, stg or prod"), nearest(environment, ENVIRONMENTS))
+    login_origin, api_origin = ENVIRONMENTS[environment]
+    token = (get("NOTION_API_TOKEN") or "").strip()
+    keyring = get("NOTION_KEYRING")
+    if keyring not in (None, "0", "1"):
+        raise UsageError("NOTION_KEYRING is %r: it takes 0 (file only) or 1 (keychain only)."
+                         % keyring, "Unset it to use the keychain where there is one.")
+    config_dir, cache_dir = find_directories(environ)
+    return Settings(
+        environment,
+        choose_origin(environ, "NOTION_BASE_URL", login_origin),
+        choose_origin(environ, "NOTION_API_BASE_URL", api_origin),
+        choose_origin(environ, "NOTION_API_DOCS_BASE_URL", DOCS_ORIGIN),
+        options.get("--notion-version") or get("NOTION_API_VERSION") or NOTION_VERSION,
+        get("NOTION_WORKSPACE_ID"),
+        Credential(token, "NOTION_API_TOKEN", None) if token else None,
+        None if keyring is None else keyring == "1",
+        config_dir, cache_dir)
+
+
+def choose_origin(environ: Mapping[str, str], variable: str, default: str) -> str:
+    """The origin that `variable` names, which must not send a token in the clear over a network."""
+    text = environ.get(variable)
+    if text is None:
+        return default
+    origin = parse_origin(text)
+    if origin is None:
+        raise UsageError("%s is %r, which is no origin such as https://api.example.com." %
+                         (variable, text), "Give scheme and host, and a port if needed.")
+    if not is_safe_origin(origin):
+        raise UsageError("%s is %r: it must be https, or http to this machine." % (variable, text),
+                         "Use https://, or http://localhost:PORT for a server of your own.")
+    return origin
+
+
+def parse_origin(url: str, exact: bool = True) -> Optional[str]:
+    """`scheme://host[:port]` of an http or https URL as one comparable text.
+
+    None if it is none, names a user, or (`exact`) goes on after the host.
+    """
+    from urllib.parse import urlsplit
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return None
+    if (parts.scheme not in ("http", "https") or not re.match(r"[a-z0-9._-]+\Z|[0-9a-f:.]+\Z", host)
+            or "@" in parts.netloc or not url.isprintable() or re.search(r"[\s\\]", url)
+            or exact and (parts.path not in ("", "/") or "?" in url or "#" in url)):
+        return None
+    default = {"http": 80, "https": 443}[parts.scheme]
+    return "%s://%s%s" % (parts.scheme, "[%s]" % host if ":" in host else host,
+                          "" if port in (None, default) else ":%d" % (port or 0))
+
+
+def is_safe_origin(origin: str) -> bool:
+    return bool(re.match(r"https://|http://(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?\Z", origin))
+
+
+def find_directories(environ: Mapping[str, str]) -> Tuple[Optional[str], Optional[str]]:
+    """(config, cache) directories as absolute paths; None where no home can be found."""
+    get = environ.get
+    override = get("NOTION_HOME")
+    if override:
+        return os.path.abspath(override), os.path.join(os.path.abspath(override), "cache")
+
+    def absolute(name: str) -> Optional[str]:  # the XDG specification: a relative path is ignored
+        path = get(name)
+        return os.path.join(path, "notion") if path and os.path.isabs(path) else None
+
+    home = get("HOME") if os.name != "nt" else None
+    home = home or os.path.expanduser("~")
+    config, cache = absolute("XDG_CONFIG_HOME"), absolute("XDG_CACHE_HOME")
+    if os.name == "nt":
+        config = absolute("APPDATA") or config
+    if os.path.isdir(home):
+        dot_config, old = os.path.join(home, ".config"), os.path.join(home, ".notion")
+        standard = os.path.join(dot_config, "notion")
+        usable = not os.path.lexists(dot_config) or (
+            os.path.isdir(dot_config) and os.access(dot_config, os.W_OK | os.X_OK))
+        prefer_old = not os.path.isdir(standard) and (os.path.isdir(old) or not usable)
+        config = config or (old if prefer_old else standard)
+        cache = cache or os.path.join(home, ".cache", "notion")
+    return config, cache
+
+
+# ---- 4 Console ----------------------------------------------------------------------------------
+
+
+class Console:
+    """The program's surroundings: streams, environment variables and the clock.
+
+    Everything that is shown passes here, so that no secret and no control character gets through.
+    `clock` needs the functions time, monotonic and sleep of the `time` module, in seconds.
+    """
+
+    def __init__(self, environ: Optional[Mapping[str, str]] = None, stdin: Optional[TextIO] = None,
+                 stdout: Optional[TextIO] = None, stderr: Optional[TextIO] = None,
+                 clock: Any = time) -> None:
+        self.environ: Mapping[str, str] = os.environ if environ is None else environ
+        self.stdin = sys.stdin if stdin is None else stdin  # each is None if closed from outside
+        self.stdout = sys.stdout if stdout is None else stdout
+        self.stderr = sys.stderr if stderr is None else stderr
+        self.clock = clock
+        self.verbose = False
+        self.secrets: Set[str] = set()
+        self._live = False
+
+    def get(self, name: str) -> Optional[str]:
+        """An environment variable; an empty one counts as unset."""
+        return self.environ.get(name) or None
+
+    def is_terminal(self, stream: Optional[TextIO]) -> bool:
+        try:
+            return stream is not None and stream.isatty()
+        except ValueError:  # closed
+            return False
+
+    def is_fancy(self, stream: Optional[TextIO]) -> bool:
+        """Whether escape sequences do on `stream` what they should."""
+        return (self.is_terminal(stream) and self.get("TERM") != "dumb"
+                and (os.name != "nt" or "WT_SESSION" in self.environ))
+
+    @property
+    def interactive(self) -> bool:
+        return self.is_terminal(self.stdin) and self.is_terminal(self.stderr)
+
+    @property
+    def colour(self) -> bool:
+        return self.is_fancy(self.stdout) and not self.get("NO_COLOR")
+
+    def emit(self, data: Union[str, bytes]) -> None:
+        """Write to stdout: text as the terminal can show it, bytes as they are."""
+        if self.stdout is None:
+            raise CliError("Standard output is closed, so the result has nowhere to go.")
+        if isinstance(data, str):
+            data = encode_text(data, self.stdout)
+        try:
+            self.stdout.buffer.write(data)
+            self.stdout.buffer.flush()
+        except OSError as error:
+            discard(self.stdout)
+            if isinstance(error, BrokenPipeError):
+                raise  # the reader has seen enough, which is no failure: see main
+            raise CliError("Cannot write to standard output: %s." % reason(error)) from None
+
+    def emit_json(self, value: Json) -> None:
+        text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
+        self.emit(text.encode("utf-8", "backslashreplace"))
+
+    def say(self, text: str) -> None:
+        """Write words for people to stderr."""
+        self._write(("\r\x1b[K" if self._live else "") + visible(self.redact(text)) + "\n")
+        self._live = False
+
+    def ask(self, prompt: str) -> None:
+        self._write(visible(prompt))
+
+    def live(self, text: str) -> None:
+        """Replace the line being shown on the terminal; the empty text removes it."""
+        if self.is_fancy(self.stderr) and (text or self._live):
+            text = visible(self.redact(text))[:terminal_width(self.stderr) - 1]
+            self._write("\r" + text + "\x1b[K")
+            self._live = bool(text)
+
+    def trace(self, mark: str, text: str) -> None:
+        """With --verbose, write `text` to stderr with `mark` before each line."""
+        if self.verbose:
+            text = SECRET_FIELD.sub(r"\1[redacted]", text)
+            self.say("\n".join((mark + " " + line).rstrip() for line in text.split("\n")))
+
+    def redact(self, text: str) -> str:
+        for secret in self.secrets:
+            text = text.replace(secret, "[redacted]")
+        return text
+
+    def _write(self, text: str) -> None:
+        if self.stderr is None:
+            return
+        try:
+            data = encode_text(text, self.stderr)
+            self.stderr.write(data.decode(self.stderr.encoding or "utf-8"))
+            self.stderr.flush()
+        except OSError:
+            discard(self.stderr)  # nobody can be told
+
+
+def terminal_width(stream: Optional[TextIO]) -> int:
+    """Columns of the terminal behind `stream`; 80 where it does not tell."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80 if stream else 80
+    except (OSError, ValueError):
+        return 80
+
+
+def encode_text(text: str, stream: TextIO) -> bytes:
+    """`text` in the encoding of `stream`, with escapes for what that cannot express."""
+    encoding = stream.encoding or "utf-8"
+    try:
+        return text.encode(encoding)
+    except UnicodeEncodeError:
+        return text.replace("✔", "OK").replace("…", "...").encode(encoding, "backslashreplace")
+
+
+def discard(stream: TextIO) -> None:
+    """Let what is still buffered go nowhere: the interpreter's own flush at exit would fail too."""
+    try:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+    except (OSError, ValueError):
+        pass
+
+
+def visible(text: str) -> str:
+    """`text` with what could act on a terminal or reorder the line written as an escape."""
+    return UNPRINTABLE.sub(lambda found: "\\u%04x" % ord(found.group()), text)
+
+
+def one_line(text: str) -> str:
+    """`text` as it can stand in a message or a table."""
+    return visible(" ".join(text.split()))
+
+
+def plural(count: int, noun: str) -> str:
+    return "%d %s%s" % (count, noun, "" if count == 1 else "s")
+
+
+def call_with_limit(function: Callable[[], Result], limit: Optional[float]) -> Result:
+    """What `function` returns or raises, or TimeoutError once `limit` seconds have passed.
+
+    It runs in a daemon thread: one that hangs for ever cannot keep the process alive, as the
+    worker of a thread pool would.
+    """
+    import threading
+    results: List[Result] = []
+    errors: List[BaseException] = []
+    done = threading.Event()
+
+    def work() -> None:
+        try:
+            results.append(function())
+        except BaseException as error:
+            errors.append(error)
+        done.set()
+
+    threading.Thread(target=work, daemon=True).start()
+    if not done.wait(limit):
+        raise TimeoutError("no answer within %g s" % (limit or 0))
+    if errors:
+        raise errors[0]
+    return results[0]
+
+
+# ---- 5 HTTP -------------------------------------------------------------------------------------
+
+
+class FileBody(NamedTuple):
+    """A request body that is made anew, piece by piece, for each try."""
+
+    length: int  # bytes
+    chunks: Callable[[], Iterator[bytes]]
+
+
+Body = Union[None, bytes, FileBody]
+
+
+class Watchdog:
+    """Ends a try that takes longer than `limit` seconds as a whole, by shutting its socket down.
+
+    A socket's own timeout starts anew with each operation, so a server that sends a byte a second
+    never meets it.
+    """
+
+    def __init__(self, limit: Optional[float]) -> None:
+        self.limit = limit
+        self.expired = False
+        self.sock: Any = None
+        self._timer: Any = None
+        self._end = time.monotonic() + (limit or 0)
+        if limit is not None:
+            import threading
+            self._timer = threading.Timer(limit, self._expire)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def left(self) -> float:
+        """Seconds that the next operation may take."""
+        if self.limit is None:
+            return IDLE_TIMEOUT
+        return max(0.001, self._end - time.monotonic())
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+    def _expire(self) -> None:
+        import socket
+        self.expired = True
+        if self.sock is not None:
+            try:  # the plain socket's method: the TLS one must not be called from another thread
+                socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+class Response:
+    """An answer with any status. `headers` keeps repeats and order and ignores case in look-ups."""
+
+    def __init__(self, raw: Any, explain: Callable[[BaseException], CliError],
+                 finish: Callable[[bool], None]) -> None:
+        self.status: int = raw.status
+        self.reason: str = raw.reason.strip()
+        self.version: int = raw.version  # 10 or 11
+        self.headers = raw.headers
+        self._raw, self._explain, self._finish = raw, explain, finish
+        self._body: Optional[bytes] = None
+
+    @property
+    def is_json(self) -> bool:
+        return "json" in self.headers.get("Content-Type", "").lower()
+
+    def chunks(self) -> Iterator[bytes]:
+        """The body as it arrives, decoded. NetworkError if it breaks off."""
+        if self._body is not None:
+            yield self._body
+            return
+        complete = False
+        try:
+            decode = _decoder(self.headers.get("Content-Encoding", ""))
+            for chunk in self._wire_chunks():
+                for piece in decode(chunk):
+                    yield piece
+            for piece in decode(b""):
+                yield piece
+            complete = True
+        except Exception as error:
+            raise self._explain(error) from None
+        finally:
+            self._raw.close()
+            self._finish(complete)
+
+    def _wire_chunks(self) -> Iterator[bytes]:
+        left = self._raw.length  # None where the end of the body is told otherwise
+        while left != 0:
+            chunk = self._raw.read1(CHUNK if left is None else min(CHUNK, left))
+            if not chunk:
+                break
+            if left is not None:
+                left -= len(chunk)
+            yield chunk
+        if left:  # http.client takes an early end for the end
+            raise ConnectionResetError("the answer broke off, %s short" % plural(left, "byte"))
+
+    @property
+    def body(self) -> bytes:
+        """The whole body as bytes, decoded."""
+        if self._body is None:
+            self._body = b"".join(self.chunks())
+        return self._body
+
+    def json(self) -> Json:
+        """The body as json.loads has it. CliError (5) if it is no JSON."""
+        try:
+            return json.loads(self.body.decode("utf-8"))
+        except (ValueError, RecursionError):
+            raise CliError("The answer (%d %s) is not JSON." % (self.status, self.reason), "",
+                           EXIT_API) from None
+
+    def date(self) -> Optional[float]:
+        """The server's clock in unix seconds, from the Date header."""
+        return parse_http_date(self.headers.get("Date", ""))
+
+    def retry_after(self, now: float) -> Optional[float]:
+        """Seconds that Retry-After asks for, given as seconds or as a date (RFC 9110, 10.2.3)."""
+        text = self.headers.get("Retry-After", "").strip()
+        if re.fullmatch(r"[0-9]{1,9}", text):
+            return float(text)
+        until = parse_http_date(text)
+        return None if until is None else max(0.0, until - (self.date() or now))
+
+
+def parse_http_date(text: str) -> Optional[float]:
+    from email.utils import mktime_tz, parsedate_tz
+    try:
+        parsed = parsedate_tz(text)
+        return None if parsed is None else float(mktime_tz(parsed))
+    except (ValueError, OverflowError, IndexError):
+        return None
+
+
+def _decoder(encoding: str) -> Callable[[bytes], Iterator[bytes]]:
+    """A function from a piece of the body as sent to its content; b"" tells it the end."""
+    import zlib
+    kind = encoding.strip().lower()
+    if kind in ("", "identity"):
+        return lambda data: iter([data] if data else [])
+    if kind not in ("gzip", "x-gzip", "deflate"):
+        raise ValueError("the answer is encoded as %s, which was not asked for" % kind)
+    stream = zlib.decompressobj(47)  # a gzip or zlib header
+    seen = False
+
+    def decode(data: bytes) -> Iterator[bytes]:
+        nonlocal stream, seen
+        if not data:
+            yield stream.flush()
+            if seen and not stream.eof:
+                raise ConnectionResetError("the compressed answer broke off")
+            return
+        if not seen and kind == "deflate" and data[0] & 15 != 8:
+            stream = zlib.decompressobj(-15)  # "deflate" without the zlib header: many servers
+        while data:
+            if stream.eof:  # gzip allows several members, one after the other
+                stream = zlib.decompressobj(47)
+            piece = stream.decompress(data, CHUNK)
+            seen = True
+            if piece:
+                yield piece
+            data = stream.unconsumed_tail or stream.unused_data
+
+    return decode
+
+
+class Client:
+    """Sends requests, one after the other, and keeps the connection for the next one.
+
+    `limit`: seconds for each try as a whole; None: no limit but IDLE_TIMEOUT without progress.
+    """
+
+    def __init__(self, console: Console, limit: Optional[float] = None) -> None:
+        self.console = console
+        self.limit = limit
+        self._connection: Any = None
+        self._origin = ""
+        self._via: Optional["Proxy"] = None
+
+    def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def send(self, method: str, url: str, headers: Pairs, body: Body = None) -> Response:
+        """The answer to one request, whatever its status; no redirect is followed.
+
+        Raises NetworkError where there is no answer.
+        """
+        origin = parse_origin(url, exact=False)
+        if origin is None:
+            raise CliError("%s is no address to send a request to." % url, "", EXIT_API)
+        target = url[url.index("/", 8):] if "/" in url[8:] else "/"
+        headers = [("Host", origin.split("//")[1])] + headers
+        self._trace_request(method, url, headers, body)
+        watchdog = Watchdog(self.limit)
+
+        def explain(error: BaseException) -> CliError:
+            self.close()
+            return explain_failure(error, origin or "", self._via, watchdog, self.console.environ)
+
+        def finish(complete: bool) -> None:
+            watchdog.stop()
+            if not complete:
+                self.close()
+
+        try:
+            self._connect(origin, watchdog)
+            if self._via is not None and origin.startswith("http:"):
+                target = url
+                headers = headers + self._via.headers()
+            raw = self._transmit(method, target, headers, body)
+        except Exception as error:
+            watchdog.stop()
+            raise explain(error) from None
+        except BaseException:
+            watchdog.stop()
+            self.close()
+            raise
+        response = Response(raw, explain, finish)
+        self._trace_response(response)
+        return response
+
+    def _connect(self, origin: str, watchdog: Watchdog) -> None:
+        import select
+        if self._connection is not None:
+            sock = self._connection.sock
+            # Readable between two requests: the server has closed it.
+            if origin != self._origin or sock is None or select.select([sock], [], [], 0)[0]:
+                self.close()
+        if self._connection is None:
+            import http.client
+            self._origin, self._via = origin, find_proxy(origin, self.console.environ)
+            self._connection = http.client.HTTPConnection(origin.split("//")[1])
+            self._connection.sock = open_connection(origin, self._via, watchdog)
+        watchdog.sock = self._connection.sock
+        watchdog.sock.settimeout(watchdog.left())
+
+    def _transmit(self, method: str, target: str, headers: Pairs, body: Body) -> Any:
+        connection = self._connection
+        connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
+        for name, value in headers:
+            connection.putheader(name, value.encode("utf-8"))
+        if body is not None:
+            connection.putheader("Content-Length", str(
+                len(body) if isinstance(body, bytes) else body.length))
+        elif method in ("POST", "PUT", "PATCH"):
+            connection.putheader("Content-Length", "0")
+        try:
+            connection.endheaders()
+            for chunk in [body] if isinstance(body, bytes) else body.chunks() if body else []:
+                connection.send(chunk)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # a server may refuse a body before its end: its answer says why, if there is one
+        return connection.getresponse()
+
+    def _trace_request(self, method: str, url: str, headers: Pairs, body: Body) -> None:
+        if self.console.verbose:
+            lines = ["%s %s" % (method, url)] + _header_lines(headers) + [""]
+            self.console.trace(">", "\n".join(lines))
+            if isinstance(body, FileBody):
+                self.console.trace(">", "(a body of %s)" % plural(body.length, "byte"))
+            elif body:
+                self.console.trace(">", body.decode("utf-8", "backslashreplace"))
+
+    def _trace_response(self, response: Response) -> None:
+        if self.console.verbose:
+            lines = ["%d %s" % (response.status, response.reason)]
+            self.console.trace("<", "\n".join(
+                lines + _header_lines(response.headers.items()) + [""]))
+            if response.body:
+                self.console.trace("<", response.body.decode("utf-8", "backslashreplace"))
+
+
+def _header_lines(headers: Iterable[Tuple[str, str]]) -> List[str]:
+    return ["%s: %s" % (name, "[redacted]" if name.lower() in SECRET_HEADERS else value)
+            for name, value in headers]
+
+
+def open_connection(origin: str, proxy: Optional["Proxy"], watchdog: Watchdog) -> Any:
+    """A connected socket to `origin`, through `proxy` if there is one. The only way out."""
+    import socket
+    host, port = split_origin(origin)
+    address = (proxy.host, proxy.port) if proxy else (host, port)
+    # In a thread, since a name look-up knows no timeout.
+    sock = call_with_limit(
+        lambda: socket.create_connection(address, timeout=watchdog.left()), watchdog.left())
+    try:
+        watchdog.sock = sock
+        sock.settimeout(watchdog.left())
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if origin.startswith("https:"):
+            if proxy:
+                proxy.open_tunnel(sock, host, port)
+            # The handshake comes after the watchdog knows the TLS socket: the plain one is gone.
+            watchdog.sock = sock = tls_context().wrap_socket(
+                sock, server_hostname=host, do_handshake_on_connect=False)
+            sock.do_handshake()
+        return sock
+    except BaseException:
+        sock.close()
+        raise
+
+
+def split_origin(origin: str) -> Tuple[str, int]:
+    from urllib.parse import urlsplit
+    parts = urlsplit(origin)
+    return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+
+
+_tls_context: Any = None
+
+
+def tls_context() -> Any:
+    """The TLS context, made once: reading the certificates takes longer than all else."""
+    global _tls_context
+    if _tls_context is None:
+        import ssl
+        _tls_context = ssl.create_default_context()
+    return _tls_context
+
+
+class Proxy(NamedTuple):
+    """An HTTP proxy; `userinfo` is a secret."""
+
+    host: str
+    port: int
+    userinfo: str
+
+    def __repr__(self) -> str:
+        return "%s:%d" % self[:2]
+
+    def headers(self) -> Pairs:
+        from base64 import b64encode
+        from urllib.parse import unquote
+        if not self.userinfo:
+            return []
+        return [("Proxy-Authorization",
+                 "Basic " + b64encode(unquote(self.userinfo).encode("utf-8")).decode("ascii"))]
+
+    def open_tunnel(self, sock: Any, host: str, port: int) -> None:
+        """Ask the proxy to connect `sock` through to host:port."""
+        from http.client import HTTPResponse
+        target = "%s:%d" % ("[%s]" % host if ":" in host else host, port)
+        lines = ["CONNECT %s HTTP/1.1" % target, "Host: " + target]
+        lines += ["%s: %s" % header for header in self.headers()]
+        sock.sendall("\r\n".join(lines + ["", ""]).encode("ascii"))
+        answer = HTTPResponse(sock, method="CONNECT")
+        try:
+            answer.begin()
+        finally:
+            answer.close()
+        if answer.status != 200:
+            raise NetworkError(
+                "The proxy %r refused to connect to %s: %d %s." % (
+                    self, target, answer.status, answer.reason), "proxy",
+                "Check user name and password in the proxy variable." if answer.status == 407
+                else "Add the host to NO_PROXY if it can be reached without the proxy.")
+
+
+def find_proxy(origin: str, environ: Mapping[str, str]) -> Optional[Proxy]:
+    """The proxy that the environment names for `origin`; NetworkError if it cannot be used."""
+    if not (sys.platform in ("darwin", "win32")  # these keep proxies in the system's settings too
+            or any(name.lower().endswith("_proxy") and environ[name] for name in environ)):
+        return None
+    from urllib.parse import urlsplit
+    from urllib.request import getproxies, proxy_bypass
+    scheme = origin.split(":")[0]
+    proxies = getproxies()
+    url = proxies.get(scheme) or proxies.get("all")
+    if not url or proxy_bypass(origin.split("//")[1]):
+        return None
+    variable = next((name for name in environ if environ[name] == url
+                     and name.lower() in (scheme + "_proxy", "all_proxy")), "the system's settings")
+    try:
+        parts = urlsplit(url if "://" in url else "http://" + url)
+        host, port = parts.hostname, parts.port or 80
+    except ValueError:
+        host, port = None, 0
+    if not host:
+        raise NetworkError("The proxy in %s has no valid address." % variable, "proxy",
+                           "Set it to http://HOST:PORT.")
+    if parts.scheme != "http":
+        raise NetworkError(
+            "The proxy in %s is a %s proxy, which Python's standard library cannot use."
+            % (variable, parts.scheme.upper()), "proxy",
+            "Set it to an http:// proxy, or add %s to NO_PROXY." % split_origin(origin)[0])
+    return Proxy(host, port, parts.netloc.rpartition("@")[0])
+
+
+def explain_failure(error: BaseException, origin: str, proxy: Optional[Proxy],
+                    watchdog: Watchdog, environ: Mapping[str, str]) -> CliError:
+    """What an exception on the way to `origin` means, in words for people."""
+    import socket
+    if isinstance(error, CliError):
+        return error
+    host, port = split_origin(origin)
+    peer = "%s:%d" % (host, port)
+    if proxy:
+        peer = "the proxy %r (for %s)" % (proxy, host)
+    kind, what, hint = "unreachable", "%s: %s." % (peer, reason(error)), "Check the connection."
+    if watchdog.expired or isinstance(error, (socket.timeout, TimeoutError)):
+        kind, what = "timeout", "%s did not answer in time (%g s)." % (
+            peer, watchdog.limit or IDLE_TIMEOUT)
+        hint = "Try again later" + (", or with a longer --timeout." if watchdog.limit else ".")
+    elif isinstance(error, socket.gaierror):
+        kind, what = "dns", "the name %s cannot be resolved (%s)." % (
+            proxy.host if proxy else host, reason(error))
+        hint = "Check the network connection and the name server."
+    elif isinstance(error, ConnectionRefusedError):
+        kind, what = "refused", "%s refuses connections." % peer
+        hint = "Check the proxy variables." if proxy else "Check that a server listens there."
+    elif type(error).__module__ == "ssl":
+        kind, what, hint = "tls", *explain_tls(error, host, environ)
+    elif type(error).__module__ in ("http.client", "zlib") or isinstance(
+            error, (ConnectionError, ValueError)):
+        kind, what = "broken", "%s broke the connection off (%s)." % (peer, _explain_break(error))
+        hint = "Try again."
+    return NetworkError("Cannot reach Notion: " + what, kind, hint)
+
+
+def _explain_break(error: BaseException) -> str:
+    name = type(error).__name__
+    if name == "RemoteDisconnected":
+        return "no answer"
+    if name == "IncompleteRead":
+        return "the answer broke off"
+    if type(error).__module__ == "http.client":
+        return "its answer is not HTTP: %s" % name
+    return reason(error)
+
+
+def explain_tls(error: BaseException, host: str, environ: Mapping[str, str]) -> Tuple[str, str]:
+    """(what, hint) for an error of the ssl module."""
+    text = str(getattr(error, "verify_message", "") or getattr(error, "reason", "") or error)
+    missing = missing_certificates(environ)
+    if missing:
+        return "%s cannot be verified: %s." % (host, missing), (
+            "Install your system's ca-certificates, or set SSL_CERT_FILE to a bundle.")
+    if "expired" in text or "not yet valid" in text:
+        return "the certificate of %s has %s." % (
+            host, "expired" if "expired" in text else "not begun to be valid"), (
+            "Check this machine's clock.")
+    if "match" in text or "mismatch" in text:
+        return "the certificate is not one for %s." % host, (
+            "Something between here and there answers in its place: a proxy or a wrong address.")
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
+        return "the certificate of %s is not trusted (%s)." % (host, text), (
+            "If your network inspects TLS, set SSL_CERT_FILE to its CA certificate.")
+    return "the TLS connection to %s failed (%s)." % (host, text), (
+        "Check that the address is right and speaks TLS.")
+
+
+def missing_certificates(environ: Mapping[str, str]) -> str:
+    """Why no certificate can be verified here, or nothing."""
+    import ssl
+    paths = ssl.get_default_verify_paths()
+    variable = paths.openssl_cafile_env
+    named = environ.get(variable)
+    if named and not os.path.isfile(named):
+        return "%s names %s, which is no file" % (variable, named)
+    has_directory = bool(paths.capath and os.path.isdir(paths.capath) and os.listdir(paths.capath))
+    if not tls_context().cert_store_stats()["x509_ca"] and not has_directory:
+        return "no CA certificates are installed"
+    return ""
+
+
+# ---- 6 Secrets ----------------------------------------------------------------------------------
+
+
+def read_file(path: str) -> Optional[bytes]:
+    """What a state file holds; None if there is none.
+
+    A secret that others can read is made private. Only regular files are taken: opening a FIFO
+    would wait for its writer.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)
+                             | getattr(os, "O_BINARY", 0))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise CliError("Cannot read %s: %s." % (path, reason(error)), "Check who may read it."
+                       ) from None
+    with open(descriptor, "rb") as file:
+        mode = os.fstat(descriptor).st_mode
+        if mode & 0o170000 != 0o100000:
+            raise DamagedFile(path, "it is no regular file")
+        if mode & 0o077 and os.name != "nt" and os.path.basename(path) in SECRET_FILES:
+            try:
+                os.fchmod(descriptor, 0o600)
+            except OSError:
+                pass  # it is not ours: doctor tells
+        try:
+            return file.read()
+        except OSError as error:
+            raise CliError("Cannot read %s: %s." % (path, reason(error))) from None
+
+
+def write_file(path: str, data: Optional[bytes]) -> None:
+    """Replace a state file as a whole, or delete it (None): a kill leaves the old one or the new.
+
+    It is private from its first byte. Callers hold the directory's lock.
+    """
+    path = os.path.realpath(path)  # a link stays a link
+    directory, temporary = os.path.dirname(path), path + ".tmp"
+    try:
+        if data is None:
+            if os.path.lexists(path):
+                os.unlink(path)
+                sync_directory(directory)
+            return
+        if os.path.lexists(temporary):  # left by a kill; nobody else writes it under our lock
+            os.unlink(temporary)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL
+                             | getattr(os, "O_BINARY", 0), 0o600)
+        try:
+            with open(descriptor, "wb") as file:
+                if os.name != "nt":
+                    os.fchmod(descriptor, 0o600)  # a umask can take the owner's bits away
+                file.write(data)
+                file.flush()
+                os.fsync(descriptor)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+        sync_directory(directory)
+    except OSError as error:
+        import errno
+        hint = "Check the directory's permissions and free space, or set NOTION_HOME elsewhere."
+        if error.errno == errno.EBUSY:
+            hint = "It is mounted as a single file and cannot be replaced: mount its directory."
+        raise CliError("Cannot write %s: %s." % (path, reason(error)), hint) from None
+
+
+def sync_directory(directory: str) -> None:
+    """Make a rename or removal last; Windows cannot open a directory for that."""
+    if os.name != "nt":
+        descriptor = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        except OSError:
+            pass  # some network file systems refuse; the file's content is safe
+        finally:
+            os.close(descriptor)
+
+
+def make_directory(path: str) -> None:
+    """Create a directory and its missing parents, each for this user alone."""
+    if not os.path.isdir(path):
+        make_directory(os.path.dirname(path))
+        try:
+            os.mkdir(path, 0o700)
+        except FileExistsError:
+            if not os.path.isdir(path):
+                raise
+
+
+@contextmanager
+def locked(directory: str, console: Console) -> Iterator[None]:
+    """Hold the directory's lock, which ends with the process however that ends."""
+    path = os.path.join(directory, ".lock")
+    try:
+        make_directory(directory)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise CliError("Cannot write in %s: %s." % (directory, reason(error)),
+                       "Check its permissions, or set NOTION_HOME to another directory.") from None
+    try:
+        deadline = console.clock.monotonic() + LOCK_LIMIT
+        while not try_lock(descriptor):
+            if console.clock.monotonic() >= deadline:
+                raise CliError("Another process has held %s for %g s." % (path, LOCK_LIMIT),
+                               "Find it with `fuser %s`, and try again when it is done." % path)
+            console.clock.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def try_lock(descriptor: int) -> bool:
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    except OSError:
+        return False
+
+
+SECRET_FILES = {"auth.json", "pending-login.json"}
+
+
+def load_json(path: str) -> Dict[str, Json]:
+    """The object in a state file, empty if there is no file. DamagedFile if it is anything else."""
+    data = read_file(path)
+    if data is None:
+        return {}
+    try:
+        value = json.loads(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError):
+        raise DamagedFile(path, "it is not valid JSON") from None
+    if not isinstance(value, dict):
+        raise DamagedFile(path, "it holds no JSON object")
+    return value
+
+
+def update_json(path: str, console: Console,
+                change: Callable[[Dict[str, Json]], Optional[bool]]) -> bool:
+    """Read, let `change` work on the object, and write, all under one lock; whether it was written.
+
+    `change` may return False to leave the file as it is. What it does not touch is kept.
+    """
+    with locked(os.path.dirname(path), console):
+        value = load_json(path)
+        if change(value) is False:
+            return False
+        text = json.dumps(value, ensure_ascii=False, indent=2)
+        write_file(path, text.encode("utf-8", "backslashreplace"))
+        return True
+
+
+def set_aside(path: str, console: Console) -> None:
+    """Move a damaged file away, under a name that says so, where a login must go on."""
+    try:
+        load_json(path)
+    except DamagedFile as error:
+        target = "%s.damaged-%d" % (path, console.clock.time())
+        try:
+            os.replace(path, target)
+        except OSError:
+            raise error from None
+        console.say("warning: %s It was moved to %s." % (error.message, target))
+
+
+def read_object(value: Json, key: str) -> Dict[str, Json]:
+    """The object at `key`, empty where other programs left something else there."""
+    found = value.get(key)
+    return found if isinstance(found, dict) else {}
+
+
+class Workspaces:
+    """What is known of workspaces: workspaces.json, and the defaults in config.json."""
+
+    def __init__(self, settings: Settings, console: Console) -> None:
+        self.settings, self.console = settings, console
+
+    def known(self, environment: str = "") -> Dict[str, str]:
+        """{workspace ID: name} of an environment, this one by default, in the file's order."""
+        data = load_json(self.settings.config_path("workspaces.json"))
+        entries = read_object(read_object(data, "environments"),
+                              environment or self.settings.environment)
+        return {key: str(entry.get("name") or key) for key, entry in entries.items()
+                if isinstance(entry, dict)}
+
+    def default(self) -> Optional[str]:
+        data = load_json(self.settings.config_path("config.json"))
+        found = read_object(data, "defaultWorkspaceIds").get(self.settings.environment)
+        return found if isinstance(found, str) and found else None
+
+    def find(self, wanted: str) -> Optional[str]:
+        """The ID of a known workspace, named by its ID, dashed or not, or its exact name."""
+        known = self.known()
+        by_id = [key for key in known if undashed(key) == undashed(wanted)]
+        by_name = [key for key in known if known[key] == wanted]
+        if len(by_name) > 1 and not by_id:
+            raise CliError("Several workspaces are called %r: %s." % (wanted, ", ".join(by_name)),
+                           "Name the one you mean by its ID.", EXIT_AUTH)
+        return next(iter(by_id + by_name), None)
+
+    def current(self) -> Optional[str]:
+        """The workspace that commands work with: NOTION_WORKSPACE_ID, else the default."""
+        wanted = self.settings.workspace_id
+        if not wanted:
+            return self.default()
+        return self.find(wanted) or wanted
+
+    def add(self, workspace_id: str, name: str) -> None:
+        def change(data: Dict[str, Json]) -> None:
+            data.setdefault("version", "1")
+            entries = make_object(make_object(data, "environments"), self.settings.environment)
+            make_object(entries, workspace_id).update(id=workspace_id, name=name)
+        update_json(self.settings.config_path("workspaces.json"), self.console, change)
+
+    def set_default(self, workspace_id: str) -> None:
+        def change(data: Dict[str, Json]) -> None:
+            data.setdefault("version", "1")
+            make_object(data, "defaultWorkspaceIds")[self.settings.environment] = workspace_id
+        update_json(self.settings.config_path("config.json"), self.console, change)
+
+    def forget(self, workspace_ids: Sequence[str]) -> bool:
+        """Take workspaces out of workspaces.json; whether any was there."""
+        def change(data: Dict[str, Json]) -> bool:
+            entries = read_object(read_object(data, "environments"), self.settings.environment)
+            return any([entries.pop(key, None) is not None for key in workspace_ids])
+        return self._update_existing("workspaces.json", change)
+
+    def clear_default(self, workspace_ids: Sequence[str]) -> bool:
+        """Have no default any more if it is one of these; whether it was."""
+        def change(data: Dict[str, Json]) -> bool:
+            defaults = read_object(data, "defaultWorkspaceIds")
+            return (defaults.get(self.settings.environment) in workspace_ids
+                    and bool(defaults.pop(self.settings.environment)))
+        return self._update_existing("config.json", change)
+
+    def _update_existing(self, name: str, change: Callable[[Dict[str, Json]], bool]) -> bool:
+        path = self.settings.config_path(name)
+        return os.path.lexists(path) and update_json(path, self.console, change)
+
+
+def make_object(value: Dict[str, Json], key: str) -> Dict[str, Json]:
+    """The object at `key`, made if it is not there."""
+    if not isinstance(value.get(key), dict):
+        value[key] = {}
+    found: Dict[str, Json] = value[key]
+    return found
+
+
+def undashed(workspace_id: str) -> str:
+    return workspace_id.replace("-", "").lower()
+
+
+class Store(ABC):
+    """A place that keeps tokens by workspace ID; every failure is a CliError that names it."""
+
+    name = ""  # for people
+
+    @abstractmethod
+    def get(self, workspace_id: str) -> Optional[str]:
+        """The token, or None if none is stored here."""
+
+    @abstractmethod
+    def set(self, workspace_id: str, token: str) -> None:
+        """Store a token, so that `get` returns it."""
+
+    @abstractmethod
+    def delete(self, workspace_id: str) -> bool:
+        """Forget a token; whether there was one."""
+
+    @abstractmethod
+    def prove(self) -> None:
+        """Find out that `set` would work, and change nothing that is stored."""
+
+
+class FileStore(Store):
+    """auth.json: {"<workspace ID>": "<token>"}, private."""
+
+    def __init__(self, path: str, console: Console) -> None:
+        self.name, self._console = path, console
+
+    def get(self, workspace_id: str) -> Optional[str]:
+        token = load_json(self.name).get(workspace_id)
+        return token if isinstance(token, str) and token else None
+
+    def set(self, workspace_id: str, token: str) -> None:
+        update_json(self.name, self._console, lambda data: data.update({workspace_id: token}))
+
+    def delete(self, workspace_id: str) -> bool:
+        return os.path.lexists(self.name) and update_json(
+            self.name, self._console, lambda data: data.pop(workspace_id, None) is not None)
+
+    def prove(self) -> None:
+        set_aside(self.name, self._console)
+        update_json(self.name, self._console, lambda data: None)
+
+
+class Tokens:
+    """Where tokens are kept, and which of them to use."""
+
+    def __init__(self, settings: Settings, console: Console) -> None:
+        self.settings, self.console = settings, console
+        self.workspaces = Workspaces(settings, console)
+        self.file = FileStore(_path_in(settings.config_dir, "auth.json"), console)
+
+    def get(self, workspace_id: str) -> Optional[Credential]:
+        token = self.file.get(workspace_id)
+        if token is None:
+            return None
+        self.console.secrets.add(token)
+        return Credential(token, self.file.name, workspace_id)
+
+    def put(self, workspace_id: str, token: str) -> str:
+        """Store a token, read it back, and say where it is."""
+        self.file.set(workspace_id, token)
+        if self.file.get(workspace_id) != token:
+            raise CliError("%s did not keep the token." % self.file.name)
+        return self.file.name
+
+    def delete(self, workspace_id: str) -> bool:
+        return self.file.delete(workspace_id)
+
+    def prove(self) -> None:
+        self.file.prove()
+
+
+def resolve_credential(settings: Settings, console: Console) -> Credential:
+    """The token to use: NOTION_API_TOKEN, else the stored one of the current workspace."""
+    if settings.credential is not None:
+        if not TOKEN.fullmatch(settings.credential.token):
+            raise CliError("NOTION_API_TOKEN has characters in it that no token has.",
+                           "Set it again, without spaces and line ends.", EXIT_AUTH)
+        return settings.credential
+    tokens = Tokens(settings, console)
+    workspace_id = tokens.workspaces.current()
+    if workspace_id is None:
+        raise CliError("Not logged in%s." % (
+            "" if settings.environment == "prod" else " to the environment " + settings.environment
+        ), "Run `ntn login`, or set NOTION_API_TOKEN.", EXIT_AUTH)
+    credential = tokens.get(workspace_id)
+    if credential is None or not TOKEN.fullmatch(credential.token):
+        raise CliError("No token is stored for workspace %s." % workspace_id,
+                       "Check NOTION_WORKSPACE_ID, or unset it." if settings.workspace_id
+                       else "Run `ntn login` again, or set NOTION_API_TOKEN.", EXIT_AUTH)
+    return credential
+
+
+# ---- 7 Login ------------------------------------------------------------------------------------
+# The calls and their fields were observed between the official client 0.4.0 and a loopback server.
+
+
+class PendingLogin(NamedTuple):
+    """A login that waits for approval. Times are unix seconds by the server's clock."""
+
+    session_id: str
+    environment: str
+    origin: str
+    issued_at: int
+    expires_at: int
+
+    def __repr__(self) -> str:
+        return "PendingLogin(session_id=[redacted], environment=%r, origin=%r)" % self[1:3]
+
+
+class Approval(NamedTuple):
+    """What an approved login brings."""
+
+    token: str
+    workspace_id: str
+    workspace_name: str
+
+    def __repr__(self) -> str:
+        return "Approval(token=[redacted], workspace_id=%r, workspace_name=%r)" % self[1:]
+
+
+class LoginRefused(CliError):
+    """The server will never approve this session."""
+
+    def __init__(self, message: str, hint: str = "Run `ntn login` to start a new one.") -> None:
+        super().__init__(message, hint, EXIT_AUTH)
+
+
+class TryLater(CliError):
+    """An answer that says nothing about the login: too many requests, or a server in trouble."""
+
+    def __init__(self, response: Response, now: float) -> None:
+        super().__init__("Notion answered %d %s." % (response.status, response.reason),
+                         "Try again later.", EXIT_API)
+        self.pause = response.retry_after(now)
+
+
+def call_login(client: Client, origin: str, name: str, body: Dict[str, str]
+               ) -> Tuple[Dict[str, Json], Response]:
+    """One call of the login protocol; (answer, response).
+
+    Only 307 and 308 are followed, with the body, and only to Notion over https: any other redirect
+    would carry the session to a stranger. Raises LoginRefused, TryLater, or CliError (5).
+    """
+    url = "%s/api/v3/%s" % (origin, name)
+    data = json.dumps(body).encode("utf-8")
+    headers = [("Content-Type", "application/json"), ("Accept", "application/json"),
+               ("User-Agent", user_agent())]
+    for _ in range(5):
+        response = client.send("POST", url, headers, data)
+        if not 300 <= response.status < 400:
+            break
+        target = redirect_target(url, response)
+        if response.status not in (307, 308) or not is_below(target, LOGIN_HOSTS):
+            raise CliError("The login was redirected (%d) to %s, which is not Notion's login."
+                           % (response.status, parse_origin(target, exact=False) or "nowhere"),
+                           "Check NOTION_BASE_URL and your network.", EXIT_API)
+        url = target
+    content = response.body  # also where it says nothing: the connection serves the next call
+    if response.status in (408, 429) or response.status >= 500:
+        raise TryLater(response, client.console.clock.time())
+    if 400 <= response.status < 500 and name.endswith("Redeem"):
+        raise LoginRefused("The login was refused (%d %s)." % (response.status, response.reason))
+    try:
+        answer = json.loads(content.decode("utf-8"))
+    except (ValueError, RecursionError):
+        answer = None
+    if response.status != 200 or not isinstance(answer, dict):
+        raise CliError("The login server's answer cannot be understood (%d %s)." % (
+            response.status, response.reason), "Check NOTION_BASE_URL and --env.", EXIT_API)
+    return answer, response
+
+
+def redirect_target(url: str, response: Response) -> str:
+    from urllib.parse import urljoin
+    try:
+        return str(urljoin(url, response.headers.get("Location") or ""))
+    except ValueError:
+        return ""
+
+
+def is_below(url: str, domains: Sequence[str]) -> bool:
+    """Whether `url` is https, without a user or odd characters, on one of `domains` or below."""
+    origin = parse_origin(url, exact=False) or ""
+    return bool(re.match(r"https://([a-z0-9_-]+\.)*(%s)(:\d+)?\Z" % "|".join(
+        map(re.escape, domains)), origin))
+
+
+def user_agent() -> str:
+    return "ntn.py/%s Python/%d.%d" % (VERSION, sys.version_info[0], sys.version_info[1])
+
+
+def start_login(client: Client, settings: Settings) -> Tuple[PendingLogin, str, str]:
+    """(pending login, URL to open, verification code), both checked."""
+    answer, response = call_login(client, settings.login_origin, "workersCliLoginInit", {})
+    session_id, code = answer.get("sessionId"), answer.get("verificationCode")
+    url = answer.get("browserUrl") or answer.get("authorizationUrl")
+    if not isinstance(session_id, str) or not session_id:
+        raise CliError("The login server's answer has no session.", "Try again.", EXIT_API)
+    client.console.secrets.add(session_id)
+    if not isinstance(code, str) or not VERIFICATION_CODE.fullmatch(code):
+        raise CliError("The login server sent an invalid verification code.", "Try again.",
+                       EXIT_API)
+    if not isinstance(url, str) or not (
+            is_below(url, BROWSER_HOSTS)
+            or parse_origin(url, exact=False) == settings.login_origin):
+        raise CliError("The login server sent an address that is not Notion's: %s."
+                       % (parse_origin(str(url), exact=False) or "not a web address"),
+                       "It was not opened. Check NOTION_BASE_URL and your network.", EXIT_API)
+    now = response.date() or client.console.clock.time()
+    expires = parse_expiry(answer.get("expiresAt"))
+    if expires is None or not 0 < expires - now < 86400:
+        expires = now + LOGIN_LIFETIME
+    return PendingLogin(session_id, settings.environment, settings.login_origin, int(now),
+                        int(expires)), url, code
+
+
+def parse_expiry(value: Json) -> Optional[float]:
+    """Unix seconds from seconds, milliseconds or ISO 8601; None from anything else."""
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return value / 1000 if abs(value) > 1e11 else float(value)
+    if isinstance(value, str):
+        if re.fullmatch(r"[0-9]{1,15}", value):
+            return parse_expiry(int(value))
+        found = re.fullmatch(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.\d+)?"
+                             r"(?:Z|([+-])(\d\d):?(\d\d))?", value)
+        if found:
+            from calendar import timegm
+            day, clock, sign, hours, minutes = found.groups()
+            try:
+                seconds = timegm(time.strptime(day + " " + clock, "%Y-%m-%d %H:%M:%S"))
+            except ValueError:
+                return None
+            offset = (int(hours) * 60 + int(minutes)) * 60 if sign else 0
+            return float(seconds + (offset if sign == "-" else -offset))
+    return None
+
+
+def poll_login(client: Client, pending: PendingLogin) -> Tuple[Optional[Approval], Optional[float]]:
+    """Ask once: (approval, or None while it is pending; the server's time).
+
+    Raises LoginRefused if it was denied or has expired, TryLater, NetworkError or CliError (5).
+    """
+    answer, response = call_login(client, pending.origin, "workersCliLoginRedeem",
+                                  {"sessionId": pending.session_id})
+    status = answer.get("status")
+    if status == "pending":
+        return None, response.date()
+    if status == "expired":
+        raise LoginRefused("Login session expired. Run 'ntn login' to start a new one.", "")
+    if status != "confirmed":
+        raise LoginRefused("The login was refused (%s)." % (
+            status if isinstance(status, str) else "no status"))
+    token, workspace_id, name = (answer.get(key) for key in ("token", "spaceId", "spaceName"))
+    if not isinstance(token, str) or not TOKEN.fullmatch(token):
+        raise CliError("The login was approved, but without a valid token.", "Try again.", EXIT_API)
+    client.console.secrets.add(token)
+    if not isinstance(workspace_id, str) or not WORKSPACE_ID.fullmatch(workspace_id):
+        raise CliError("The login was approved, but without a valid workspace ID.",
+                       "Try again.", EXIT_API)
+    name = name if isinstance(name, str) and name.strip() else workspace_id
+    return Approval(token, workspace_id, name), response.date()
+
+
+def wait_for_approval(client: Client, pending: PendingLogin) -> Approval:
+    """Poll until the login is approved; a network or server in trouble is waited out.
+
+    The time left is counted on the monotonic clock, set by each answer's Date: what the local wall
+    clock says does not matter. Raises LoginRefused, or the last failure if there was no answer.
+    """
+    console = client.console
+    clock = console.clock
+    deadline = clock.monotonic() + pending.expires_at - pending.issued_at
+    failure: Optional[CliError] = None
+    pause, failures = POLL_PAUSE, 0
+    try:
+        while True:
+            try:
+                approval, now = poll_login(client, pending)
+                if approval is not None:
+                    return approval
+                if now is not None:
+                    deadline = clock.monotonic() + pending.expires_at - now
+                failure, failures, pause = None, 0, POLL_PAUSE
+            except (NetworkError, TryLater) as error:
+                if not failures:
+                    console.say("%s Still waiting." % error.message)
+                failure, failures = error, failures + 1
+                pause = max(getattr(error, "pause", None) or 0, min(POLL_PAUSE * 2 ** failures, 30))
+            show_time_left(console, deadline, pause + jitter())
+            if clock.monotonic() >= deadline:
+                raise failure or LoginRefused(
+                    "Login session expired. Run 'ntn login' to start a new one.", "")
+    finally:
+        console.live("")
+
+
+def show_time_left(console: Console, deadline: float, pause: float) -> None:
+    """Sleep for `pause` seconds, at most until `deadline`, under a line that counts down."""
+    clock = console.clock
+    end = min(clock.monotonic() + pause, deadline)
+    while clock.monotonic() < end:
+        left = max(0, int(deadline - clock.monotonic()))
+        console.live("Waiting for approval in the browser, %d:%02d left" % divmod(left, 60))
+        clock.sleep(min(1, max(0.01, end - clock.monotonic())))
+
+
+def jitter() -> float:
+    """Up to half a second, so that many clients do not ask in step."""
+    return os.urandom(1)[0] / 512
+
+
+PENDING_FILE = "pending-login.json"
+
+
+def save_pending(pending: PendingLogin, settings: Settings, console: Console) -> None:
+    path = settings.cache_path(PENDING_FILE)
+    update_json(path, console, lambda data: data.update(
+        sessionId=pending.session_id, issuedAt=pending.issued_at, expiresAt=pending.expires_at,
+        environment=pending.environment, origin=pending.origin))
+
+
+def load_pending(settings: Settings, console: Console) -> Optional[PendingLogin]:
+    """The login started last, None if there is none. Only sessionId and issuedAt need be there."""
+    data = load_json(settings.cache_path(PENDING_FILE))
+    session_id, issued_at = data.get("sessionId"), data.get("issuedAt")
+    if not isinstance(session_id, str) or not session_id:
+        return None
+    console.secrets.add(session_id)
+    if not isinstance(issued_at, (int, float)):
+        issued_at = console.clock.time()
+    expires_at = data.get("expiresAt")
+    if not isinstance(expires_at, (int, float)) or not 0 < expires_at - issued_at < 86400:
+        expires_at = issued_at + LOGIN_LIFETIME
+    environment, origin = data.get("environment"), data.get("origin")
+    if environment not in ENVIRONMENTS or not isinstance(origin, str) or (
+            parse_origin(origin) != origin or not is_safe_origin(origin)):
+        environment, origin = settings.environment, settings.login_origin
+    return PendingLogin(session_id, str(environment), origin, int(issued_at), int(expires_at))
+
+
+def delete_pending(settings: Settings, console: Console, session_id: str) -> bool:
+    """Forget the pending login if it still is this one; whether it was."""
+    path = settings.cache_path(PENDING_FILE)
+    if not os.path.lexists(path):
+        return False
+    with locked(os.path.dirname(path), console):
+        found = load_json(path).get("sessionId") == session_id
+        if found:
+            write_file(path, None)
+        return found
+
+
+def forget_pending(settings: Settings, console: Console) -> bool:
+    """Forget a login that is pending in this environment; whether there was one."""
+    pending = load_pending(settings, console)
+    return (pending is not None and pending.environment == settings.environment
+            and delete_pending(settings, console, pending.session_id))
+
+
+def prove_writable(settings: Settings, console: Console) -> None:
+    """Find out, before anything is sent, that a login can be kept: its session works only once."""
+    for path in (settings.config_path("config.json"), settings.config_path("workspaces.json"),
+                 settings.cache_path(PENDING_FILE)):
+        set_aside(path, console)
+    with locked(os.path.dirname(settings.cache_path(PENDING_FILE)), console):
+        pass
+    Tokens(settings, console).prove()
+
+
+def finish_login(approval: Approval, pending: PendingLogin, settings: Settings,
+                 console: Console) -> str:
+    """Keep what an approved login brought, make it the default, and return where its token is.
+
+    Ctrl-C has to wait meanwhile: the session cannot be redeemed again.
+    """
+    tokens = Tokens(settings, console)
+    with uninterrupted():
+        stored_in = tokens.put(approval.workspace_id, approval.token)
+        tokens.workspaces.add(approval.workspace_id, approval.workspace_name)
+        tokens.workspaces.set_default(approval.workspace_id)
+        delete_pending(settings, console, pending.session_id)
+    return stored_in
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Put Ctrl-C off until the block is done."""
+    import signal
+    import threading
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals go to the main thread
+        return
+    caught: List[int] = []
+    previous = signal.signal(signal.SIGINT, lambda number, frame: caught.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    if caught:
+        raise KeyboardInterrupt
+
+
+def open_browser(url: str, console: Console) -> bool:
+    """Start a browser where a person can see it; False where the printed URL has to do.
+
+    It runs in a process of its own: a browser may print, and webbrowser waits for some of them.
+    """
+    if not console.get("BROWSER"):
+        has_display = (sys.platform in ("darwin", "win32", "cygwin") or console.get("DISPLAY")
+                       or console.get("WAYLAND_DISPLAY"))
+        if console.get("SSH_CONNECTION") or not has_display:
+            return False
+        import webbrowser
+        try:
+            name = os.path.basename(getattr(webbrowser.get(), "name", ""))
+        except webbrowser.Error:
+            return False
+        if name in ("www-browser", "links", "elinks", "lynx", "w3m"):
+            return False
+    import subprocess
+    import threading
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-m", "webbrowser", url], env=dict(console.environ),
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True)
+    except OSError:
+        return False
+    threading.Thread(target=process.wait, daemon=True).start()
+    return True
+
+
+# ---- 8 Request inputs ---------------------------------------------------------------------------
+
+INPUT_HINT = "Use `Header:Value`, `name==value`, `path=value`, or `path:=json`."
+MAX_INDEX = 9999
+
+
+class Number(str):
+    """A JSON number as it was written: a float would lose 1.10 and 12345678901234567890123.0."""
+
+
+class Gap:
+    """A place in an array that only a higher index has made so far; it is sent as null."""
+
+
+Segment = Union[str, int, None]  # a key, an index, or None for `[]`, one after the last
+
+
+class InputError(CliError):
+    """An input that cannot be taken, quoted with a caret under the place."""
+
+    def __init__(self, text: str, place: int, problem: str) -> None:
+        start = max(0, place - 60)
+        before = ("…" if start else "") + text[start:place]
+        after = text[place:start + 90] + ("…" if text[start + 90:] else "")
+        before, after = (re.sub(r"\s", " ", visible(part)) for part in (before, after))
+        super().__init__("Cannot read the input: %s.\n  %s\n  %s^" % (
+            problem, before + after, " " * columns(before)), INPUT_HINT, EXIT_API)
+
+
+def columns(text: str) -> int:
+    """How many columns `text` takes on a terminal."""
+    from unicodedata import combining, east_asian_width
+    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1
+               for char in text)
+
+
+class RequestInputs:
+    """What the arguments after PATH add up to: headers, query parameters and body fields."""
+
+    def __init__(self, arguments: Iterable[str] = ()) -> None:
+        self.headers: Pairs = []
+        self.query: Pairs = []
+        self.body: Json = Gap
+        for text in arguments:
+            self.add(text)
+
+    @property
+    def has_body(self) -> bool:
+        return self.body is not Gap
+
+    def add(self, text: str) -> None:
+        """Take one input; its separator is the first outside brackets, the longest at that place.
+
+        Raises InputError, which quotes it.
+        """
+        if UNENCODABLE.search(text):
+            raise InputError(text, UNENCODABLE.search(text).start(),  # type: ignore[union-attr]
+                             "it is not valid UTF-8")
+        place, separator = find_separator(text)
+        name, value = text[:place], text[place + len(separator):]
+        if separator == ":":
+            self._add_header(text, name, value)
+        elif separator == "==":
+            if not name:
+                raise InputError(text, 0, "the query parameter has no name")
+            self.query.append((name, value))
+        else:
+            path = parse_body_path(text, name)
+            content = value if separator == "=" else parse_input_json(text, place + 2)
+            self.body = store_at(self.body, path, content, text)
+
+    def _add_header(self, text: str, name: str, value: str) -> None:
+        value = value.strip(" \t")
+        quoted = name + ":" + "*" * len(value) if name.lower() in SECRET_HEADERS else text
+        odd = next((place for place, char in enumerate(name) if not HEADER_NAME.match(char)), None)
+        if odd is not None or not name:
+            raise InputError(quoted, odd or 0, "a header name has no such character" if name
+                             else "the header has no name")
+        if name.lower() in ("host", "content-length", "transfer-encoding"):
+            raise InputError(quoted, 0, "this header is set by ntn itself")
+        control = re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value)
+        if control:
+            raise InputError(quoted, text.index(control.group()),
+                             "a header value has no control characters")
+        self.headers.append((name, value))
+
+
+UNENCODABLE = re.compile("[\ud800-\udfff]")
+
+
+def find_separator(text: str) -> Tuple[int, str]:
+    opened = None
+    for place, char in enumerate(text):
+        if opened is not None:
+            opened = None if char == "]" else opened
+        elif char == "[":
+            opened = place
+        elif char in ":=":
+            pair = text[place:place + 2]
+            return place, pair if pair in (":=", "==") else char
+    if opened is not None:
+        raise InputError(text, opened, "this bracket is not closed")
+    raise InputError(text, len(text), "there is no separator in it")
+
+
+def parse_body_path(text: str, path: str) -> List[Segment]:
+    """The segments of a body path such as a[b].c[0][]; `a[b]c` is `a.b.c`."""
+    segments: List[Segment] = []
+    place, separated = 0, True  # whether a plain segment has to come
+    while place < len(path):
+        if path[place] == "[":
+            if separated and segments:
+                raise InputError(text, place, "there is nothing between the dot and the bracket")
+            end = path.index("]", place)
+            inner = path[place + 1:end]
+            segments.append(parse_segment(text, place + 1, inner) if inner else None)
+            place, separated = end + 1, False
+            if path[place:place + 1] == ".":
+                place, separated = place + 1, True
+            continue
+        plain = re.compile(r"[^.\[\]]*").match(path, place)
+        end = plain.end() if plain else place
+        if path[end:end + 1] == "]":
+            raise InputError(text, end, "this bracket was not opened")
+        if end == place:
+            raise InputError(text, place, "a key is missing here")
+        segments.append(parse_segment(text, place, path[place:end]))
+        separated = path[end:end + 1] == "."
+        place = end + 1 if separated else end
+    if separated:
+        raise InputError(text, place, "a key is missing here")
+    return segments
+
+
+def parse_segment(text: str, place: int, segment: str) -> Segment:
+    if not re.fullmatch("[0-9]+", segment):
+        return segment
+    if len(segment.lstrip("0")) > 4 or int(segment) > MAX_INDEX:
+        raise InputError(text, place, "an index goes up to %d" % MAX_INDEX)
+    return int(segment)
+
+
+def parse_input_json(text: str, place: int) -> Json:
+    try:
+        return parse_json(text[place:])
+    except ValueError as error:
+        raise InputError(text, place + getattr(error, "pos", 0), "this is not valid JSON (%s)" % (
+            getattr(error, "msg", None) or str(error))) from None
+
+
+def store_at(root: Json, path: List[Segment], value: Json, text: str) -> Json:
+    """`root` with `value` at `path`; containers that are missing on the way are made."""
+    top = [root]
+    holder: Json = top
+    step: Segment = 0
+    for segment in path:
+        found = holder[step]
+        if found is Gap:
+            found = holder[step] = {} if isinstance(segment, str) else []
+        if not isinstance(found, dict if isinstance(segment, str) else list):
+            kind = ("an object" if isinstance(found, dict) else
+                    "an array" if isinstance(found, list) else "a value")
+            raise InputError(text, 0, "%s cannot be set, since an earlier input put %s there" % (
+                "the key %r" % segment if isinstance(segment, str) else
+                "an index" if segment is not None else "`[]`", kind))
+        if isinstance(found, list):
+            segment = len(found) if segment is None else segment
+            found.extend([Gap] * (int(segment) + 1 - len(found)))
+        elif segment not in found:
+            found[segment] = Gap
+        holder, step = found, segment
+    holder[step] = value
+    return top[0]
+
+
+def parse_json(text: str) -> Json:
+    """A JSON text with its numbers as they were written; ValueError if it is none."""
+    def refuse(name: str) -> None:
+        raise ValueError("%s is not JSON" % name)
+    try:
+        return json.loads(text, parse_float=Number, parse_int=Number, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+QUOTE = json.JSONEncoder(ensure_ascii=False).encode
+
+
+Paint = Callable[[str, str], str]  # (key, string, number or literal; its text) to the text shown
+
+
+def format_json(value: Json, indent: str = "", paint: Paint = lambda kind, text: text,
+                margin: str = "\n") -> str:
+    """A JSON text of `value`, with a Number as it was written; compact, or indented and painted.
+
+    No string in it holds a character that could act on a terminal.
+    """
+    if isinstance(value, Number):
+        return paint("number", str(value))
+    if isinstance(value, str):
+        return paint("string", visible(QUOTE(value)))
+    inner = margin + indent
+    if isinstance(value, dict):
+        ends, separator = "{}", ": " if indent else ":"
+        parts = [paint("key", visible(QUOTE(key))) + separator
+                 + format_json(item, indent, paint, inner) for key, item in value.items()]
+    elif isinstance(value, list):
+        ends, parts = "[]", [format_json(item, indent, paint, inner) for item in value]
+    else:
+        return paint("literal", "null" if value is Gap else QUOTE(value))
+    if indent and parts:
+        return ends[0] + inner + ("," + inner).join(parts) + margin + ends[1]
+    return ends[0] + ",".join(parts) + ends[1]
+
+
+def encode_json(value: Json) -> bytes:
+    """The bytes of a request body; bytes stay as they are."""
+    if isinstance(value, bytes):
+        return value
+    try:
+        return format_json(value).encode("utf-8")
+    except RecursionError:
+        raise CliError("The body is nested too deeply.", "", EXIT_API) from None
+
+
+def build_url(api_origin: str, path: str, query: Iterable[Tuple[str, str]]) -> str:
+    """The address to call, which is below the API origin or refused with a CliError (5)."""
+    from urllib.parse import quote, unquote
+    rest = path.lstrip("/")
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path):
+        origin = parse_origin(path, exact=False)
+        if origin != api_origin:
+            raise CliError("%s is not an address of the API, which is at %s."
+                           % (path, api_origin), "Give the path alone, such as v1/users/me.",
+                           EXIT_API)
+        rest = re.sub(r"^[^:]+://[^/?#]*/*", "", path)
+    where, mark, given = rest.partition("?")
+    decoded = unquote(where)
+    problem = ("is not valid UTF-8" if UNENCODABLE.search(path)
+               else "has a backslash in it" if "\\" in decoded
+               else "has a control character in it" if re.search(r"[\x00-\x1f\x7f]", decoded + path)
+               else "has a `..` segment in it" if ".." in decoded.split("/")
+               else "" if where else "is empty")
+    if problem:
+        raise CliError("The path %s %s." % (QUOTE(path), problem),
+                       "Give a path such as v1/users/me.", EXIT_API)
+    parts = ["%s=%s" % (quote(name, safe=""), quote(value, safe="")) for name, value in query]
+    if given:
+        parts.insert(0, _quote_rest(given, "/?"))
+    url = "%s/%s%s" % (api_origin, _quote_rest(where, "/"), "?" + "&".join(parts) if parts else "")
+    if parse_origin(url, exact=False) != api_origin:  # the token follows this address
+        raise CliError("The path %s leads away from %s." % (QUOTE(path), api_origin), "", EXIT_API)
+    return url
+
+
+def _quote_rest(text: str, safe: str) -> str:
+    """Percent-encode what cannot stand in a URL, and leave what is encoded already."""
+    from urllib.parse import quote
+    return re.sub("%(?![0-9A-Fa-f]{2})", "%25", quote(text, safe="%:@!$&'()*+,;=~[]" + safe))
+
+
+def read_body_option(text: str, console: Console) -> bytes:
+    """The bytes that -d names: JSON itself, @FILE or @- (stdin, however long it takes)."""
+    if not text.startswith("@"):
+        return check_json(text.encode("utf-8", "surrogateescape"), "-d")
+    if text == "@-":
+        if console.stdin is None:
+            raise CliError("-d @- cannot read standard input: it is closed.")
+        return check_json(console.stdin.buffer.read(), "standard input")
+    try:
+        with open(native_path(text[1:]), "rb") as file:
+            return check_json(file.read(), text[1:])
+    except OSError as error:
+        raise CliError("Cannot read %s: %s." % (text[1:] or "a file without a name", reason(error)),
+                       "-d takes JSON, @FILE, or @- for standard input.") from None
+
+
+def native_path(path: str) -> str:
+    """A file name from the command line as the system knows it (see `decode_arguments`)."""
+    return path if os.name == "nt" else os.fsdecode(path.encode("utf-8", "surrogateescape"))
+
+
+def check_json(data: bytes, source: str, containers_only: bool = False) -> bytes:
+    """`data`, unchanged, if it is JSON."""
+    hint = "Give `</dev/null` or `-X GET` if no body is meant." if containers_only else ""
+    try:
+        value = parse_json(data.decode("utf-8"))
+    except ValueError as error:
+        raise CliError("The body from %s is not valid JSON: %s." % (source, error), hint) from None
+    if containers_only and not isinstance(value, (dict, list)):
+        raise CliError("The body from %s is neither a JSON object nor an array." % source, hint)
+    return data
+
+
+def read_piped_body(console: Console) -> Optional[bytes]:
+    """A JSON body from stdin, where one is there to be read; None if not.
+
+    Read are a pipe, a socket, or a file from its start: a terminal has no body, and a file that
+    was begun already belongs to the shell loop around us.
+    """
+    if console.stdin is None:
+        return None
+    import stat
+    try:
+        descriptor = console.stdin.fileno()
+        mode = os.fstat(descriptor).st_mode
+    except (OSError, ValueError):  # not a file of the system's: a caller's own stream
+        data = console.stdin.buffer.read()
+    else:
+        if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
+            data = read_pipe(descriptor)
+        elif stat.S_ISREG(mode) and os.lseek(descriptor, 0, os.SEEK_CUR) == 0:
+            data = console.stdin.buffer.read()
+        else:
+            return None
+    return check_json(data, "standard input", containers_only=True) if data.strip() else None
+
+
+def read_pipe(descriptor: int) -> bytes:
+    """All that comes out of a pipe; UsageError if nothing does for STDIN_SILENCE seconds."""
+    chunks = [b""]
+    hint = "Give `</dev/null` or `-X GET` if no body is meant, or `-d @-` to wait for one."
+    try:  # os.read, since a thread that hangs in a buffered stream breaks the interpreter's exit
+        chunks.append(call_with_limit(lambda: os.read(descriptor, CHUNK), STDIN_SILENCE))
+    except TimeoutError:
+        raise UsageError("Standard input is a pipe that has been silent for %g s." % STDIN_SILENCE,
+                         hint) from None
+    while chunks[-1]:
+        chunks.append(os.read(descriptor, CHUNK))
+    return b"".join(chunks)
+
+
+# ---- 9 Commands ---------------------------------------------------------------------------------
+# A command's help text is also the table of its options: `parse_arguments` reads the lines that
+# begin with an option, so that the two cannot differ.
+
+
+class Arguments(NamedTuple):
+    """A command line, taken apart."""
+
+    command: str              # such as "login poll"
+    options: Dict[str, str]   # by long name; "" for one that takes no value
+    inputs: List[str]         # what else there is, in order
+
+
+HELP_GLOBAL = """
+Options for every command:
+  -v, --verbose           show requests and answers on stderr, without secrets
+  --env NAME              environment: local, dev, stg or prod (also NOTION_ENV)
+  -h, --help              show this help
+  -V, --version           show the version
+"""
+
+HELP = """ntn.py: Notion login and authenticated Notion API calls from a terminal
+
+Usage: ntn COMMAND [OPTION ...]
+
+Commands:
+  login           log in, in a browser
+  login poll      finish a login that was started with `login --no-browser`
+  logout          forget the stored logins
+  whoami          show whose token is used
+  auth token      print the token
+  api             call the Notion API
+  doctor          check what a login and a call need
+  debug           show the state of this installation, for a bug report
+
+Examples:
+  ntn login
+  ntn api v1/users/me
+  ntn api v1/search query=roadmap page_size:=5
+  ntn COMMAND --help
+""" + HELP_GLOBAL + """
+Exit codes: 0 done, 1 local failure, 2 usage, 4 authentication, 5 the API or the network,
+8 login still pending, 130 interrupted
+"""
+
+BANNER = """ntn.py %s: Notion from a terminal
+
+  ntn login                 log in
+  ntn api v1/users/me       call the API
+  ntn --help                all commands
+""" % VERSION
+
+HELP_LOGIN = """Log in to Notion
+
+Usage: ntn login [--no-browser] [--workspace ID|NAME] [--json]
+       ntn login poll [--no-wait] [--json]
+
+In a terminal, `ntn login` opens a browser and waits for your approval. Elsewhere, and with
+--no-browser, it prints an address and a verification code; `ntn login poll` finishes the login.
+
+Options:
+  --no-browser            print the address, and leave the waiting to `ntn login poll`
+  --workspace ID|NAME     make a workspace you have logged in to the default
+  --json                  print one JSON document on stdout
+""" + HELP_GLOBAL + """
+Environment variables:
+  NOTION_API_TOKEN        a token to use instead of any stored one
+  NOTION_WORKSPACE_ID     the workspace to work with; skips the menu of `ntn login`
+  NOTION_KEYRING          0: tokens in auth.json only; 1: in the keychain only
+  NOTION_HOME             directory for all files, instead of ~/.config/notion and ~/.cache/notion
+  NOTION_ENV              environment, as --env
+  NOTION_BASE_URL         login origin, instead of the environment's
+  NOTION_API_BASE_URL, NOTION_API_DOCS_BASE_URL, NOTION_API_VERSION, NTN_DEBUG,
+  XDG_CONFIG_HOME, XDG_CACHE_HOME, HOME, NO_COLOR, TERM, BROWSER, DISPLAY, WAYLAND_DISPLAY,
+  SSH_CONNECTION, SSL_CERT_FILE, HTTP_PROXY, HTTPS_PROXY, ALL_PROXY, NO_PROXY as usual
+
+Exit codes: 0 logged in or started, 1 it cannot be stored, 4 refused or expired, 5 network
+"""
+
+HELP_LOGIN_POLL = """Finish a login that was started with `ntn login --no-browser`
+
+Usage: ntn login poll [--no-wait] [--json]
+
+Options:
+  --no-wait               ask once; exit code 8 if the login is not approved yet
+  --json                  print one JSON document on stdout
+""" + HELP_GLOBAL + """
+Exit codes: 0 logged in, 4 refused, expired or not started, 5 network, 8 still pending
+"""
+
+
+def cmd_login(args: Arguments, settings: Settings, console: Console) -> int:
+    tokens = Tokens(settings, console)
+    warn_of_token(settings, console)
+    for name in ("config.json", "workspaces.json"):
+        set_aside(settings.config_path(name), console)
+    interactive = console.interactive and "--no-browser" not in args.options
+    chosen = choose_workspace(args, tokens, console, interactive)
+    if chosen is not None:
+        name = tokens.workspaces.known().get(chosen, chosen)
+        credential = tokens.get(chosen)
+        if credential is not None:
+            tokens.workspaces.set_default(chosen)
+            console.say("✔ Switched to workspace %s" % name)
+            report_login(args, console, "switched", chosen, name, credential.source)
+            return EXIT_OK
+        console.say("The token of workspace %s is gone, so a new login is needed." % name)
+    prove_writable(settings, console)
+    client = Client(console, CALL_LIMIT)
+    pending, url, code = start_login(client, settings)
+    save_pending(pending, settings, console)
+    if not interactive:
+        client.close()
+        show_instructions(args, console, pending, url, code)
+        return EXIT_OK
+    console.say(LOGIN_TEXT % (url, code))
+    if not open_browser(url, console):
+        console.say("No browser was opened here: open the URL wherever you like.")
+    return wait_and_finish(args, client, pending, settings, console)
+
+
+def warn_of_token(settings: Settings, console: Console) -> None:
+    if settings.credential is not None:
+        console.say("warning: NOTION_API_TOKEN is set and takes precedence over what this login "
+                    "stores.\n  hint: Unset it to use the login.")
+
+
+def choose_workspace(args: Arguments, tokens: Tokens, console: Console,
+                     interactive: bool) -> Optional[str]:
+    """The known workspace to switch to, or None for a new login."""
+    wanted = args.options.get("--workspace")
+    if wanted is not None:
+        found = tokens.workspaces.find(wanted)
+        if found is None:
+            known = tokens.workspaces.known()
+            raise CliError("You have not logged in to a workspace %r." % wanted, (
+                "Known are: %s." % ", ".join("%s (%s)" % (known[key], key) for key in known)
+                if known else "Run `ntn login` to log in to it."), EXIT_AUTH)
+        return found
+    if not interactive:
+        return None
+    if tokens.settings.workspace_id:
+        return tokens.workspaces.find(tokens.settings.workspace_id)
+    return pick_workspace(tokens.workspaces, console)
+
+
+def pick_workspace(workspaces: Workspaces, console: Console) -> Optional[str]:
+    """Ask on the terminal which known workspace to use; None for a new login."""
+    known, default = workspaces.known(), workspaces.default()
+    if not known:
+        return None
+    choices: List[Optional[str]] = list(known)
+    choices.append(None)
+    lines = ["Which workspace do you want to use?", ""]
+    for number, key in enumerate(choices, 1):
+        label = "Authenticate with new workspace" if key is None else one_line(known[key])
+        lines.append("  %d  %s%s" % (number, label, " (default)" if key and key == default else ""))
+    console.say("\n".join(lines + [""]))
+    preset = choices.index(default) + 1 if default in known else len(choices)
+    while True:
+        console.ask("Number [%d]: " % preset)
+        answer = console.stdin.readline() if console.stdin else ""
+        if not answer:
+            console.say("")
+            raise CliError("No workspace was chosen.", "", EXIT_INTERRUPTED)
+        answer = answer.strip() or str(preset)
+        if re.fullmatch("[0-9]{1,6}", answer) and 1 <= int(answer) <= len(choices):
+            return choices[int(answer) - 1]
+        console.say("Give a number from 1 to %d." % len(choices))
+
+
+LOGIN_TEXT = """Open this URL in your browser to log in:
+
+  %s
+
+Confirm that this verification code matches what you see in the browser:
+
+  %s
+"""
+
+
+def show_instructions(args: Arguments, console: Console, pending: PendingLogin, url: str,
+                      code: str) -> None:
+    """The second half of a login in two steps; programs rely on these lines."""
+    command = own_command() + " login poll"
+    if "--json" in args.options:
+        console.emit_json({"url": url, "verification_code": code,
+                           "expires_at": pending.expires_at, "poll_command": command})
+        return
+    console.emit(LOGIN_TEXT % (url, code)
+                 + "\nThen run this command to complete login:\n\n  %s\n" % command)
+
+
+def own_command() -> str:
+    """How this program can be started again from the same directory."""
+    import shlex
+    import shutil
+    script = sys.argv[0] if sys.argv else ""
+    installed = shutil.which("ntn")
+    if not os.path.isfile(script) or installed and os.path.samefile(installed, script):
+        return "ntn"
+    if os.name == "nt":
+        return "python %s" % script
+    return "%s %s" % ("python3" if shutil.which("python3") else shlex.quote(sys.executable),
+                      shlex.quote(script))
+
+
+def wait_and_finish(args: Arguments, client: Client, pending: PendingLogin, settings: Settings,
+                    console: Console) -> int:
+    """Wait for the approval and keep what it brings; whatever interrupts leaves the session."""
+    kept = "The login is still pending: run `%s login poll` to finish it." % own_command()
+    try:
+        approval = wait_for_approval(client, pending)
+    except KeyboardInterrupt:
+        console.say(kept)
+        raise
+    except (NetworkError, TryLater) as error:
+        raise CliError(error.message, kept, error.code) from None
+    except LoginRefused:
+        delete_pending(settings, console, pending.session_id)
+        raise
+    finally:
+        client.close()
+    return conclude_login(args, approval, pending, settings, console)
+
+
+def conclude_login(args: Arguments, approval: Approval, pending: PendingLogin, settings: Settings,
+                   console: Console) -> int:
+    stored_in = finish_login(approval, pending, settings, console)
+    workspace_id, name = approval.workspace_id, approval.workspace_name
+    console.say("✔ Logged in to workspace %s\n  The token is stored in %s" % (
+        one_line(name), stored_in))
+    if settings.workspace_id and undashed(settings.workspace_id) != undashed(workspace_id):
+        console.say("warning: NOTION_WORKSPACE_ID names another workspace and takes precedence.")
+    report_login(args, console, "confirmed", workspace_id, name, stored_in)
+    return EXIT_OK
+
+
+def report_login(args: Arguments, console: Console, status: str, workspace_id: str, name: str,
+                 stored_in: str) -> None:
+    if "--json" in args.options:
+        console.emit_json({"status": status, "workspace_id": workspace_id, "workspace_name": name,
+                           "stored_in": stored_in})
+
+
+def cmd_login_poll(args: Arguments, settings: Settings, console: Console) -> int:
+    pending = load_pending(settings, console)
+    if pending is None:
+        raise CliError("No pending login session found.",
+                       "Run 'ntn login' first to start a new login session.", EXIT_AUTH)
+    if "--env" in args.options:
+        pending = pending._replace(environment=settings.environment, origin=settings.login_origin)
+    settings = settings._replace(environment=pending.environment)
+    warn_of_token(settings, console)
+    prove_writable(settings, console)
+    client = Client(console, CALL_LIMIT)
+    if "--no-wait" not in args.options:
+        return wait_and_finish(args, client, pending, settings, console)
+    try:
+        approval, _ = poll_login(client, pending)
+    except LoginRefused:
+        delete_pending(settings, console, pending.session_id)
+        raise
+    finally:
+        client.close()
+    if approval is None:
+        console.say("The login is still pending: approve it in the browser.")
+        if "--json" in args.options:
+            console.emit_json({"status": "pending", "expires_at": pending.expires_at})
+        return EXIT_PENDING
+    return conclude_login(args, approval, pending, settings, console)
+
+
+HELP_LOGOUT = """Forget the stored logins of this environment; it needs no network
+
+Usage: ntn logout [--workspace ID|NAME]
+
+Options:
+  --workspace ID|NAME     forget this workspace alone
+""" + HELP_GLOBAL + """
+Environment variables: NOTION_HOME, NOTION_KEYRING, NOTION_ENV
+
+Exit codes: 0 logged out, 1 something could not be deleted, 4 no such workspace
+"""
+
+
+def cmd_logout(args: Arguments, settings: Settings, console: Console) -> int:
+    tokens, workspaces = Tokens(settings, console), Workspaces(settings, console)
+    failures: List[CliError] = []
+    done: List[bool] = []
+
+    def attempt(step: Callable[[], Any]) -> Any:
+        try:
+            return step()
+        except CliError as error:
+            if error.message not in [failure.message for failure in failures]:
+                failures.append(error)
+            return None
+
+    wanted = args.options.get("--workspace")
+    if wanted is not None:
+        found = workspaces.find(wanted)
+        if found is None:
+            raise CliError("You have not logged in to a workspace %r." % wanted, "", EXIT_AUTH)
+        gone = [found]
+    else:
+        gone = list(attempt(workspaces.known) or {})
+        default = attempt(workspaces.default)
+        gone += [default] if default and default not in gone else []
+        done.append(bool(attempt(partial(forget_pending, settings, console))))
+    done += [bool(attempt(partial(tokens.delete, workspace_id))) for workspace_id in gone]
+    done += [bool(attempt(partial(step, gone))) for step in (
+        workspaces.forget, workspaces.clear_default)]
+    if settings.credential is not None:
+        console.say("warning: NOTION_API_TOKEN is set and still in effect.\n  hint: Unset it.")
+    if failures:
+        for failure in failures[:-1]:
+            console.say("error: " + failure.message)
+        raise CliError(failures[-1].message, "The rest was forgotten.")
+    console.say("✔ Logged out" if any(done) else "✔ Already logged out")
+    return EXIT_OK
+
+
+HELP_WHOAMI = """Show whose token is used
+
+Usage: ntn whoami [--json | --plain]
+
+In a pipe, and with --plain, it is one line, tab-separated: id, name, type, email, workspace_id,
+workspace_name, owner_id, owner_name, owner_type.
+
+Options:
+  --json                  the API's answer as it is
+  --plain                 one tab-separated line
+""" + HELP_GLOBAL + """
+Environment variables: NOTION_API_TOKEN, NOTION_WORKSPACE_ID, NOTION_KEYRING, NOTION_HOME
+
+Exit codes: 0 done, 4 not logged in or token refused, 5 the API or the network failed
+"""
+
+
+def cmd_whoami(args: Arguments, settings: Settings, console: Console) -> int:
+    credential = use_credential(settings, console)
+    client = Client(console, CALL_LIMIT)
+    try:
+        response = client.send("GET", settings.api_origin + "/v1/users/me",
+                               api_headers(settings, credential))
+        if response.status >= 300:
+            raise api_error(response, credential)
+        if "--json" in args.options:
+            console.emit(with_newline(response.body))
+            return EXIT_OK
+        row = describe_user(response.json())
+    finally:
+        client.close()
+    if "--plain" in args.options or not console.is_terminal(console.stdout):
+        console.emit(("\t".join(row.values()) + "\n").encode("utf-8", "backslashreplace"))
+    else:
+        labels = {"id": "ID", "name": "Name", "type": "Type", "email": "Email", "workspace_name":
+                  "Workspace", "workspace_id": "Workspace ID", "owner_name": "Owner"}
+        console.emit("".join("%-14s%s\n" % (labels[key], row[key]) for key in labels if row[key])
+                     + "%-14s%s\n" % ("Token from", credential.source))
+    return EXIT_OK
+
+
+def describe_user(user: Json) -> Dict[str, str]:
+    """The fields of an answer of /v1/users/me that whoami shows, each on one line."""
+    def text(value: Json, *path: str) -> str:
+        for key in path:
+            value = value.get(key) if isinstance(value, dict) else None
+        return one_line(value) if isinstance(value, str) else ""
+
+    owner: Tuple[str, ...] = ("bot", "owner", "user")
+    return {
+        "id": text(user, "id"), "name": text(user, "name"), "type": text(user, "type"),
+        "email": text(user, "person", "email") or text(user, *owner, "person", "email"),
+        "workspace_id": text(user, "bot", "workspace_id"),
+        "workspace_name": text(user, "bot", "workspace_name"),
+        "owner_id": text(user, *owner, "id"), "owner_name": text(user, *owner, "name"),
+        "owner_type": text(user, "bot", "owner", "type"),
+    }
+
+
+def use_credential(settings: Settings, console: Console) -> Credential:
+    """The credential of this command; from here on no message can show its token."""
+    credential = resolve_credential(settings, console)
+    console.secrets.add(credential.token)
+    return credential
+
+
+HELP_AUTH = """Work with the stored token
+
+Usage: ntn auth token [--json | --plain]
+
+Commands:
+  token                   print the token; `ntn auth token --help` tells more
+""" + HELP_GLOBAL
+
+HELP_AUTH_TOKEN = """Print the token that commands use
+
+Usage: ntn auth token [--json | --plain]
+
+Options:
+  --json                  an object of token, source and workspace_id
+  --plain                 the token alone, which is the default
+""" + HELP_GLOBAL + """
+Environment variables: NOTION_API_TOKEN, NOTION_WORKSPACE_ID, NOTION_KEYRING, NOTION_HOME
+
+Exit codes: 0 done, 1 it cannot be read, 4 not logged in
+"""
+
+
+def cmd_auth_token(args: Arguments, settings: Settings, console: Console) -> int:
+    credential = resolve_credential(settings, console)
+    if "--json" in args.options:
+        console.emit_json(credential._asdict())
+    else:
+        console.emit(credential.token.encode("ascii") + b"\n")
+    return EXIT_OK
+
+
+HELP_API = """Call the Notion API
+
+Usage: ntn api PATH [INPUT ...] [-X METHOD] [-d JSON|@FILE|@-] [-i] [--timeout S]
+
+PATH is a path such as v1/users/me, or an address at the API's origin. Options and inputs mix in any
+order. The method is POST if there is a body, else GET.
+
+Inputs:
+  path=value              a body field that is a string       properties[Name]=Roadmap
+  path:=json              a body field that is any JSON       archived:=true
+  name==value             a query parameter                   page_size==100
+  Header:Value            a request header                    X-Trace:abc
+
+In a path, a[b] and a.b are keys, a[0] and a.0 are places in an array, and a[] appends:
+  ntn api v1/pages parent[page_id]=ID properties[title][0][text][content]=Hello
+  ntn api v1/pages/ID -X PATCH "properties[Due: date][date][start]=2026-01-01"
+  ntn api v1/blocks/ID/children -X PATCH children[][paragraph][rich_text][][text][content]=Hi
+  ntn api v1/search query=roadmap filter[value]=page page_size:=5
+
+Without inputs for the body, -d and --file, a JSON object or array is read from a pipe or file:
+  jq -n '{query: "roadmap"}' | ntn api v1/search
+  ntn api v1/pages < page.json
+
+Options:
+  -X, --method METHOD     the method, whatever else is given
+  -d, --data JSON         the body: JSON, @FILE, or @- for standard input, sent as it is
+  -i, --include           show status and headers before the body
+  --notion-version V      the Notion-Version header (also NOTION_API_VERSION)
+  --timeout S             seconds for the request as a whole
+""" + HELP_GLOBAL + """
+Environment variables: NOTION_API_TOKEN, NOTION_WORKSPACE_ID, NOTION_KEYRING, NOTION_HOME,
+NOTION_API_VERSION, NOTION_API_BASE_URL, NO_COLOR, SSL_CERT_FILE, HTTPS_PROXY, NO_PROXY
+
+Exit codes: 0 done, 1 a file or its JSON is bad, 2 usage, 4 not logged in or token refused,
+5 the API or the network failed, or a path or an input was refused
+"""
+
+
+def cmd_api(args: Arguments, settings: Settings, console: Console) -> int:
+    options = args.options
+    if not args.inputs:
+        console.emit(HELP_API)
+        return EXIT_OK
+    method = choose_method(options)
+    timeout = parse_timeout(options)
+    inputs = RequestInputs(args.inputs[1:])
+    url = build_url(settings.api_origin, args.inputs[0], inputs.query)
+    body = choose_body(options, inputs, console)
+    names = {name.lower() for name, _ in inputs.headers}
+    credential = None if "authorization" in names else use_credential(settings, console)
+    if body is None and method not in ("GET", "HEAD", "DELETE"):
+        body = read_piped_body(console)
+    method = method or ("GET" if body is None else "POST")
+    client = Client(console, timeout)
+    try:
+        headers = merge_headers(api_headers(settings, credential, body), inputs.headers)
+        response = client.send(method, url, headers, body)
+        if "--include" in options:
+            show_head(response, console)
+        if response.status >= 300:
+            raise api_error(response, credential)
+        show_body(response, console)
+    finally:
+        client.close()
+    return EXIT_OK
+
+
+def choose_method(options: Mapping[str, str]) -> str:
+    """What -X says in capitals; "" if it is not given."""
+    method = options.get("--method", "").upper()
+    if "--method" in options and not re.fullmatch("[A-Z]+", method):
+        raise UsageError("%r is no method." % options["--method"], "Give one such as -X PATCH.")
+    return method
+
+
+def parse_timeout(options: Mapping[str, str]) -> Optional[float]:
+    text = options.get("--timeout")
+    if text is None:
+        return None
+    if not re.fullmatch(r"[0-9]{1,6}(\.[0-9]{1,6})?|\.[0-9]{1,6}", text) or not float(text):
+        raise UsageError("--timeout is %r: it takes seconds, such as 10 or 2.5." % text)
+    return float(text)
+
+
+def choose_body(options: Mapping[str, str], inputs: RequestInputs, console: Console
+                ) -> Optional[bytes]:
+    """The body that the command line gives; None if it gives none."""
+    sources = ["-d"] * ("--data" in options) + ["inputs (path=value)"] * inputs.has_body
+    if len(sources) > 1:
+        raise CliError("The request has two bodies: %s." % " and ".join(sources),
+                       "Give only one of them.", EXIT_API)
+    if "--data" in options:
+        return read_body_option(options["--data"], console)
+    return encode_json(inputs.body) if inputs.has_body else None
+
+
+def api_headers(settings: Settings, credential: Optional[Credential], body: Body = None) -> Pairs:
+    """The headers of a call; the only place that puts a token into one."""
+    if not TOKEN.fullmatch(settings.notion_version):
+        raise UsageError("%r is no Notion version." % settings.notion_version,
+                         "Give a date such as %s." % NOTION_VERSION)
+    headers = [("Authorization", "Bearer " + credential.token)] if credential else []
+    headers += [("Notion-Version", settings.notion_version), ("User-Agent", user_agent()),
+                ("Accept", "application/json"), ("Accept-Encoding", "gzip, deflate")]
+    return headers + ([] if body is None else [("Content-Type", "application/json")])
+
+
+def merge_headers(defaults: Pairs, given: Pairs) -> Pairs:
+    """A given header replaces the default of its name; an empty one takes it away, as in curl."""
+    names = {name.lower() for name, _ in given}
+    return ([header for header in defaults if header[0].lower() not in names]
+            + [header for header in given if header[1]])
+
+
+def api_error(response: Response, credential: Optional[Credential]) -> CliError:
+    """What an answer with a status from 300 up means; its body becomes the message."""
+    status = " ".join([str(response.status), response.reason]).strip()
+    if response.status < 400:
+        target = parse_origin(redirect_target("", response), exact=False) or "another address"
+        return CliError("Public API request failed (%s): it is redirected to %s, and no redirect "
+                        "is followed." % (status, target), "Check NOTION_API_BASE_URL.", EXIT_API)
+    try:
+        answer = response.json()
+    except CliError:
+        answer = None
+    answer = answer if isinstance(answer, dict) else {}
+    request_id = answer.get("request_id") or response.headers.get("x-request-id")
+    tail = "\n  request id: %s" % one_line(str(request_id)) if request_id else ""
+    if response.status == 401:
+        source = credential.source if credential else "the Authorization input"
+        return CliError("Public API request failed: API token is invalid." + tail,
+                        "The token came from %s. %s" % (source, (
+                            "Run `ntn login` to get a new one." if credential and
+                            credential.workspace_id else "Set it to a valid one.")), EXIT_AUTH)
+    code, message = answer.get("code"), answer.get("message")
+    if isinstance(code, str):
+        status += " " + one_line(code)
+    if not isinstance(message, str):
+        kind = response.headers.get("Content-Type", "").split(";")[0]
+        message = "the answer is no Notion error%s." % (" but " + kind if kind else "")
+    return CliError("Public API request failed (%s): %s%s" % (status, one_line(message), tail), "",
+                    EXIT_API)
+
+
+def show_head(response: Response, console: Console) -> None:
+    lines = ["HTTP/1.%d %d %s" % (response.version % 10, response.status, response.reason)]
+    lines += ["%s: %s" % header for header in response.headers.items()]
+    console.emit(visible("\n".join(line.rstrip() for line in lines)) + "\n\n")
+
+
+def show_body(response: Response, console: Console) -> None:
+    """The body on stdout: for a terminal made readable and harmless, else byte for byte."""
+    if console.is_terminal(console.stdout):
+        console.emit(format_body(response.body, console.colour))
+        return
+    last = b""
+    for chunk in response.chunks():
+        if chunk:
+            console.emit(chunk)
+            last = chunk
+    if response.is_json and last and not last.endswith(b"\n"):
+        console.emit(b"\n")
+
+
+COLOURS = {"key": "\x1b[34m", "string": "\x1b[32m", "number": "\x1b[36m", "literal": "\x1b[35m"}
+
+
+def format_body(body: bytes, colour: bool) -> str:
+    """A body as text for a terminal: JSON indented, and nothing that acts on the terminal."""
+    text = body.decode("utf-8", "backslashreplace")
+    try:
+        value = parse_json(text)
+        if not colour:
+            return format_json(value, "  ") + "\n"
+        return format_json(value, "  ", lambda kind, part: COLOURS[kind] + part + "\x1b[0m") + "\n"
+    except (ValueError, RecursionError):
+        return visible(text) + ("\n" if text and not text.endswith("\n") else "")
+
+
+def with_newline(body: bytes) -> bytes:
+    return body if body.endswith(b"\n") else body + b"\n"
+
+
+HELP_DOCTOR = """Check what a login and a call of the API need
+
+Usage: ntn doctor [--json]
+
+Options:
+  --json                  an array of objects with check, status, value and hint
+""" + HELP_GLOBAL + """
+Exit codes: 0 healthy, else the worst of 4 authentication, 5 the API or the network, 1 local
+"""
+
+
+class Check(NamedTuple):
+    """What doctor found out about one thing. status: ok, warning, error or skipped."""
+
+    check: str
+    status: str
+    value: str
+    hint: str = ""
+    code: int = EXIT_OK
+
+
+def cmd_doctor(args: Arguments, settings: Settings, console: Console) -> int:
+    checks = [run_check(name, check, settings, console) for name, check in CHECKS]
+    if "--json" in args.options:
+        console.emit_json([{"check": check.check, "status": check.status, "value": check.value,
+                            "hint": check.hint} for check in checks])
+    else:
+        for check in checks:
+            mark = "!" if check.status in ("warning", "error") else "✔"
+            console.emit("%-20s %s %s\n" % (check.check, mark, visible(check.value)))
+            if check.hint:
+                console.emit("%-20s   hint: %s\n" % ("", visible(check.hint)))
+    codes = {check.code for check in checks}
+    return next((code for code in (EXIT_AUTH, EXIT_API, EXIT_LOCAL) if code in codes), EXIT_OK)
+
+
+def run_check(name: str, check: Callable[[Settings, Console], Tuple[str, ...]], settings: Settings,
+              console: Console) -> Check:
+    """One check; its failure hides no other one."""
+    try:
+        return Check(name, *check(settings, console))  # type: ignore[arg-type]
+    except CliError as error:
+        return Check(name, "error", error.message, error.hint, error.code)
+
+
+def check_directory(settings: Settings, console: Console) -> Tuple[str, ...]:
+    return "ok", os.path.dirname(settings.config_path("config.json"))
+
+
+def check_default(settings: Settings, console: Console) -> Tuple[str, ...]:
+    default = Workspaces(settings, console).default()
+    return "ok", default or "none"
+
+
+def check_resolved(settings: Settings, console: Console) -> Tuple[str, ...]:
+    return "ok", Workspaces(settings, console).current() or "none"
+
+
+def check_token(settings: Settings, console: Console) -> Tuple[str, ...]:
+    return "ok", use_credential(settings, console).source
+
+
+def check_api(settings: Settings, console: Console) -> Tuple[str, ...]:
+    try:
+        credential: Optional[Credential] = use_credential(settings, console)
+    except CliError:
+        credential = None
+    client = Client(console, CALL_LIMIT)
+    try:
+        response = client.send("GET", settings.api_origin + "/v1/users/me",
+                               api_headers(settings, credential))
+        if credential is None and response.status == 401:
+            return "ok", "reachable"
+        if response.status >= 300:
+            raise api_error(response, credential)
+        return "ok", "%s answers" % settings.api_origin
+    finally:
+        client.close()
+
+
+CHECKS: List[Tuple[str, Callable[[Settings, Console], Tuple[str, ...]]]] = [
+    ("CLI version", lambda settings, console: ("ok", VERSION)),
+    ("Python", lambda settings, console: ("ok", "%d.%d.%d" % sys.version_info[:3])),
+    ("Config directory", check_directory),
+    ("Default workspace", check_default),
+    ("Resolved workspace", check_resolved),
+    ("Token source", check_token),
+    ("Public API access", check_api),
+]
+
+
+HELP_DEBUG = """Show the state of this installation as Markdown, for a bug report; no secrets
+
+Usage: ntn debug
+""" + HELP_GLOBAL
+
+
+def cmd_debug(args: Arguments, settings: Settings, console: Console) -> int:
+    workspaces, tokens = Workspaces(settings, console), Tokens(settings, console)
+
+    def file_section(path: str) -> List[str]:
+        try:
+            data = load_json(path) if os.path.lexists(path) else None
+        except CliError as error:
+            return ["", "**Path:** `%s`" % path, "", error.message]
+        shown = ["File not found."] if data is None else ["```json"] + json.dumps(
+            data, indent=2, ensure_ascii=False).split("\n") + ["```"]
+        return ["", "**Path:** `%s`" % path, ""] + shown
+
+    lines = ["## Resolved Environment", "", "**Environment:** `%s`" % settings.environment,
+             "", "## Configuration"] + file_section(settings.config_path("config.json"))
+    lines += ["", "## Authentication: Tokens", "",
+              "| Environment | Workspace ID | Workspace name | Token |", "|---|---|---|---|"]
+    for environment in ENVIRONMENTS:
+        try:
+            for key, name in workspaces.known(environment).items():
+                credential = tokens.get(key)
+                lines.append("| %s | %s | %s | %s |" % (
+                    environment, key, one_line(name), credential.source if credential else "none"))
+        except CliError as error:
+            lines.append("| %s | | | %s |" % (environment, one_line(error.message)))
+    lines += ["", "## Workspace Cache"] + file_section(settings.config_path("workspaces.json"))
+    lines += ["", "## Versions", "", "- ntn.py " + VERSION,
+              "- Python %s on %s" % (sys.version.split()[0], sys.platform)]
+    console.emit(visible("\n".join(lines)) + "\n")
+    return EXIT_OK
+
+
+Command = Callable[[Arguments, Settings, Console], int]
+
+
+def show_help(args: Arguments, settings: Settings, console: Console) -> int:
+    console.emit(COMMANDS[args.command][1])
+    return EXIT_OK
+
+
+COMMANDS: Dict[str, Tuple[Command, str]] = {
+    "login": (cmd_login, HELP_LOGIN),
+    "login poll": (cmd_login_poll, HELP_LOGIN_POLL),
+    "logout": (cmd_logout, HELP_LOGOUT),
+    "whoami": (cmd_whoami, HELP_WHOAMI),
+    "auth": (show_help, HELP_AUTH),
+    "auth token": (cmd_auth_token, HELP_AUTH_TOKEN),
+    "doctor": (cmd_doctor, HELP_DOCTOR),
+    "debug": (cmd_debug, HELP_DEBUG),
+    "api": (cmd_api, HELP_API),
+}
+
+# ---- 10 Entry point -----------------------------------------------------------------------------
+
+OPTION_LINE = re.compile(r"^  (?:(-\w), )?(--[a-z-]+)( [A-Z|]+)?(?: |$)", re.M)
+
+
+def parse_options(help_text: str) -> Dict[str, Tuple[str, bool]]:
+    """{option: (its long name, whether it takes a value)}, as a help text lists them."""
+    table = {}
+    for short, name, value in OPTION_LINE.findall(help_text):
+        for spelling in (short, name) if short else (name,):
+            table[spelling] = name, bool(value)
+    return table
+
+
+def parse_arguments(argv: Sequence[str]) -> Arguments:
+    """A command line, its options and inputs in any order. Raises UsageError.
+
+    argparse cannot have that order before 3.7, takes as long to import as all the rest, and words
+    its help and errors anew with each Python; getopt takes any abbreviation for the option.
+    """
+    known = parse_options("".join(text for _, text in COMMANDS.values()))
+    options: Dict[str, str] = {}
+    given: List[str] = []  # the options as they were typed
+    words: List[str] = []
+    rest = list(argv)
+    while rest:
+        word = rest.pop(0)
+        if word == "--":
+            words += rest
+            break
+        if word == "-" or not word.startswith("-"):
+            words.append(word)
+            continue
+        if word.startswith("--"):
+            spelling, glued, value = word.partition("=")
+        else:
+            spelling, glued, value = word[:2], word[2:], word[2:]
+        given.append(spelling)
+        name, takes_value = known.get(spelling, (spelling, False))
+        if takes_value and not glued:
+            if not rest:
+                raise UsageError("The option %s needs a value." % spelling,
+                                 "`ntn --help` and `ntn COMMAND --help` list the options.")
+            value = rest.pop(0)
+        elif glued and not takes_value and spelling in known:
+            if word.startswith("--"):
+                raise UsageError("The option %s takes no value." % spelling)
+            rest.insert(0, "-" + value)  # -iv is -i -v
+            value = ""
+        if takes_value and name in options:
+            raise UsageError("The option %s is given twice." % name)
+        options[name] = value
+    return check_arguments(options, given, words)
+
+
+def check_arguments(options: Dict[str, str], given: List[str], words: List[str]) -> Arguments:
+    """Find the command, and refuse what does not belong to it."""
+    if words[:1] == ["help"]:
+        words, options["--help"] = words[1:], ""
+    command = " ".join(words[:2])
+    command = command if command in COMMANDS else words[0] if words else ""
+    if words and command not in COMMANDS:
+        raise UsageError("There is no command %r." % words[0],
+                         nearest(words[0], COMMANDS) or "`ntn --help` lists them.")
+    table = parse_options(COMMANDS[command][1] if command else HELP)
+    called = ("ntn " + command).strip()
+    for spelling in given:
+        if spelling not in table:
+            raise UsageError("`%s` has no option %s." % (called, spelling),
+                             nearest(spelling, table) or "`%s --help` lists them." % called)
+    inputs = words[len(command.split()):]
+    if inputs and command != "api":
+        subcommands = [name.split()[-1] for name in COMMANDS if name.startswith(command + " ")]
+        raise UsageError("`%s` takes no %r." % (called, inputs[0]), nearest(inputs[0], subcommands)
+                         or "`%s --help` tells what it takes." % called)
+    return Arguments(command, options, inputs)
+
+
+def decode_arguments(argv: Iterable[str]) -> List[str]:
+    """Arguments as UTF-8, whatever the locale: Python 3.6 takes them for ASCII under LC_ALL=C."""
+    if os.name == "nt":
+        return list(argv)
+    return [os.fsencode(text).decode("utf-8", "surrogateescape") for text in argv]
+
+
+def run(argv: Sequence[str], console: Console) -> int:
+    args = parse_arguments(argv)
+    console.verbose = "--verbose" in args.options
+    if "--version" in args.options:
+        console.emit("ntn %s\n" % VERSION)
+    elif "--help" in args.options:
+        console.emit(COMMANDS[args.command][1] if args.command else HELP)
+    elif not args.command:
+        console.emit(BANNER)
+    else:
+        settings = load_settings(args.options, console.environ)
+        if settings.credential is not None:
+            console.secrets.add(settings.credential.token)
+        return COMMANDS[args.command][0](args, settings, console)
+    return EXIT_OK
+
+
+def main(argv: Optional[Sequence[str]] = None, console: Optional[Console] = None) -> int:
+    """The command line; returns the exit code and raises nothing.
+
+    `argv`: the arguments without the program's name, by default those of this process.
+    """
+    console = console or Console()
+    try:
+        return run(decode_arguments(sys.argv[1:] if argv is None else argv), console)
+    except CliError as error:
+        console.say("error: " + error.message + ("\n  hint: " + error.hint if error.hint else ""))
+        return error.code
+    except KeyboardInterrupt:
+        console.live("")
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        return EXIT_OK
+    except Exception as error:
+        if console.get("NTN_DEBUG") == "1":
+            import traceback
+            console.say(traceback.format_exc().rstrip())
+        console.say("error: Unexpected %s, which is a fault of this program.\n  hint: Run it with "
+                    "NTN_DEBUG=1 to see where it happened." % type(error).__name__)
+        return EXIT_LOCAL
+
+
+def leave_quietly(kind: Any, error: Any, trace: Any) -> None:
+    """Ctrl-C before and after `main` is no reason for a traceback either."""
+    if issubclass(kind, KeyboardInterrupt):
+        os._exit(EXIT_INTERRUPTED)
+    sys.__excepthook__(kind, error, trace)
+
+
+if __name__ == "__main__":
+    sys.excepthook = leave_quietly
+    sys.exit(main())
