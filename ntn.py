@@ -420,11 +420,12 @@ def plural(count: int, noun: str) -> str:
     return "%d %s%s" % (count, noun, "" if count == 1 else "s")
 
 
-def call_with_limit(function: Callable[[], Result], limit: Optional[float]) -> Result:
+def call_with_limit(function: Callable[[], Result], limit: float,
+                    notice: Optional[Callable[[], None]] = None) -> Result:
     """What `function` returns or raises, or TimeoutError once `limit` seconds have passed.
 
     It runs in a daemon thread: one that hangs for ever cannot keep the process alive, as the
-    worker of a thread pool would.
+    worker of a thread pool would. `notice` is called if it takes longer than 2 seconds.
     """
     import threading
     results: List[Result] = []
@@ -439,8 +440,11 @@ def call_with_limit(function: Callable[[], Result], limit: Optional[float]) -> R
         done.set()
 
     threading.Thread(target=work, daemon=True).start()
+    if notice is not None and limit > 2 and not done.wait(2):
+        notice()
+        limit -= 2
     if not done.wait(limit):
-        raise TimeoutError("no answer within %g s" % (limit or 0))
+        raise TimeoutError("no answer in time")
     if errors:
         raise errors[0]
     return results[0]
@@ -1219,33 +1223,193 @@ class FileStore(Store):
         update_json(self.name, self._console, lambda data: None)
 
 
+class KeychainError(CliError):
+    """The keychain is there, but locked, silent or broken: what it holds is not known."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, "Set NOTION_KEYRING=0 to use file-based auth instead of the OS "
+                         "keychain.")
+
+
+class NoKeychain(KeychainError):
+    """There is no keychain here, so nothing is stored in it."""
+
+
+def load_keyring() -> Any:
+    """The keyring library with a backend that stores. Raises NoKeychain, or whatever it raises."""
+    try:
+        import keyring
+    except ModuleNotFoundError as error:
+        if error.name != "keyring":
+            raise
+        raise NoKeychain("The Python package keyring is not installed.") from None
+    backend = type(keyring.get_keyring())
+    if backend.__module__ in ("keyring.backends.fail", "keyring.backends.null"):
+        raise NoKeychain("No keychain was found on this system.")
+    return keyring
+
+
+class KeychainStore(Store):
+    """The operating system's keychain: one entry for each workspace, as the official client's.
+
+    Each call has a limit, for a keychain may wait for ever for somebody to unlock it. After a call
+    that was not answered none is tried again.
+    """
+
+    name = "the keychain"
+    service = "notion-cli"
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._silent: Optional[KeychainError] = None
+
+    def get(self, workspace_id: str) -> Optional[str]:
+        return self._call(lambda keyring: keyring.get_password(self.service, workspace_id)) or None
+
+    def set(self, workspace_id: str, token: str) -> None:
+        self._call(lambda keyring: keyring.set_password(self.service, workspace_id, token))
+
+    def delete(self, workspace_id: str) -> bool:
+        if self.get(workspace_id) is None:
+            return False
+        self._call(lambda keyring: keyring.delete_password(self.service, workspace_id))
+        return True
+
+    def prove(self) -> None:
+        account, value = "ntn-probe-%d" % os.getpid(), os.urandom(8).hex()
+        self.set(account, value)
+        kept = self.get(account)
+        self.delete(account)
+        if kept != value:
+            raise KeychainError("The keychain does not keep what is written to it.")
+
+    def _call(self, action: Callable[[Any], Any]) -> Any:
+        if self._silent is not None:
+            raise self._silent
+        limit = 60 if self._console.interactive else 5
+        try:
+            return call_with_limit(lambda: action(load_keyring()), limit, lambda: self._console.say(
+                "Waiting for the keychain: it may ask you to unlock it."))
+        except KeychainError:
+            raise
+        except TimeoutError:
+            self._silent = KeychainError("The keychain did not answer within %d s." % limit)
+            raise self._silent from None
+        except Exception as error:
+            name = type(error).__name__
+            if name == "NoKeyringError":
+                raise NoKeychain("No keychain was found on this system.") from None
+            problem = "is locked" if name == "KeyringLocked" else "cannot be used"
+            raise KeychainError("The keychain %s (%s)." % (problem, one_line(
+                "%s: %s" % (name, error)).rstrip(" .:"))) from None
+
+
 class Tokens:
-    """Where tokens are kept, and which of them to use."""
+    """The two places that tokens are kept in, and which of them is used when.
+
+    NOTION_KEYRING, or else `keyring` in config.json, says: the keychain alone (true), auth.json
+    alone (false), or the keychain where it can be used (unset).
+    """
 
     def __init__(self, settings: Settings, console: Console) -> None:
         self.settings, self.console = settings, console
         self.workspaces = Workspaces(settings, console)
-        self.file = FileStore(_path_in(settings.config_dir, "auth.json"), console)
+        self.file = FileStore(settings.config_path("auth.json"), console)
+        self.keychain = KeychainStore(console)
+        self._unusable: Optional[KeychainError] = None  # why auth.json is used instead
+
+    def use_keychain(self) -> Optional[bool]:
+        if self.settings.keyring is not None:
+            return self.settings.keyring
+        path = self.settings.config_path("config.json")
+        value = load_json(path).get("keyring")
+        if value is not None and not isinstance(value, bool):
+            raise UsageError("`keyring` in %s is %s: it can be true, false, or left out." % (
+                path, json.dumps(value)))
+        return value
 
     def get(self, workspace_id: str) -> Optional[Credential]:
-        token = self.file.get(workspace_id)
-        if token is None:
-            return None
-        self.console.secrets.add(token)
-        return Credential(token, self.file.name, workspace_id)
-
-    def put(self, workspace_id: str, token: str) -> str:
-        """Store a token, read it back, and say where it is."""
-        self.file.set(workspace_id, token)
-        if self.file.get(workspace_id) != token:
-            raise CliError("%s did not keep the token." % self.file.name)
-        return self.file.name
-
-    def delete(self, workspace_id: str) -> bool:
-        return self.file.delete(workspace_id)
+        """The stored token. A keychain that cannot tell is an error, not an empty one."""
+        mode = self.use_keychain()
+        for store in [self.file] * (mode is not True) + [self.keychain] * (mode is not False):
+            try:
+                token = store.get(workspace_id)
+            except NoKeychain:
+                if mode:
+                    raise
+                token = None
+            if token:
+                self.console.secrets.add(token)
+                return Credential(token, store.name, workspace_id)
+        return None
 
     def prove(self) -> None:
+        """Find out that `put` will work, and where. Raises CliError if nowhere."""
+        mode = self.use_keychain()
+        if mode is not False:
+            try:
+                self.keychain.prove()
+                return
+            except KeychainError as error:
+                if mode:
+                    raise
+                self._unusable = error
         self.file.prove()
+
+    def put(self, workspace_id: str, token: str) -> str:
+        """Store a token in one place, read it back there, and say which place that is."""
+        mode = self.use_keychain()
+        store: Store = self.file if mode is False or self._unusable else self.keychain
+        held = self.file.get(workspace_id) is not None
+        try:
+            self._put_in(store, workspace_id, token)
+        except KeychainError as error:
+            if mode:
+                raise
+            store, self._unusable = self.file, error
+            self._put_in(store, workspace_id, token)
+        if self._unusable:
+            self.console.say("%s The token is in %s instead; NOTION_KEYRING=0 silences this." % (
+                self._unusable.message, store.name))
+        try:
+            if store is self.keychain:
+                self.file.delete(workspace_id)
+            elif not self._unusable and not held and workspace_id in self.workspaces.known():
+                # An earlier login put it into the keychain. Only then is that asked: who sets
+                # NOTION_KEYRING=0 may have a keychain that hangs.
+                self.keychain.delete(workspace_id)
+        except NoKeychain:
+            pass
+        except CliError as error:
+            self.console.say("warning: An older token of this workspace could not be removed. "
+                             + error.message)
+        return store.name
+
+    def _put_in(self, store: Store, workspace_id: str, token: str) -> None:
+        store.set(workspace_id, token)
+        if store.get(workspace_id) != token:
+            problem = "%s does not keep what is written to it." % store.name
+            raise (KeychainError if store is self.keychain else CliError)(
+                problem[0].upper() + problem[1:])
+
+    def delete(self, workspace_id: str) -> bool:
+        """Delete a token from both places; whether there was one. CliError if one is left."""
+        try:
+            found, failure = self.file.delete(workspace_id), None
+        except CliError as error:
+            found, failure = False, error
+        if self.use_keychain() is not False or not found:
+            try:
+                found = self.keychain.delete(workspace_id) or found
+            except NoKeychain:
+                pass
+            except KeychainError as error:
+                if not found:
+                    raise failure or error from None
+                self.console.say("warning: %s An older token may be left in it." % error.message)
+        if failure:
+            raise failure
+        return found
 
 
 def resolve_credential(settings: Settings, console: Console) -> Credential:
@@ -1536,28 +1700,28 @@ def forget_pending(settings: Settings, console: Console) -> bool:
             and delete_pending(settings, console, pending.session_id))
 
 
-def prove_writable(settings: Settings, console: Console) -> None:
+def prove_writable(tokens: Tokens) -> None:
     """Find out, before anything is sent, that a login can be kept: its session works only once."""
+    settings, console = tokens.settings, tokens.console
     for path in (settings.config_path("config.json"), settings.config_path("workspaces.json"),
                  settings.cache_path(PENDING_FILE)):
         set_aside(path, console)
-    with locked(os.path.dirname(settings.cache_path(PENDING_FILE)), console):
-        pass
-    Tokens(settings, console).prove()
+    for path in (settings.config_path(""), settings.cache_path("")):
+        with locked(os.path.dirname(path), console):
+            pass
+    tokens.prove()
 
 
-def finish_login(approval: Approval, pending: PendingLogin, settings: Settings,
-                 console: Console) -> str:
+def finish_login(approval: Approval, pending: PendingLogin, tokens: Tokens) -> str:
     """Keep what an approved login brought, make it the default, and return where its token is.
 
     Ctrl-C has to wait meanwhile: the session cannot be redeemed again.
     """
-    tokens = Tokens(settings, console)
     with uninterrupted():
         stored_in = tokens.put(approval.workspace_id, approval.token)
         tokens.workspaces.add(approval.workspace_id, approval.workspace_name)
         tokens.workspaces.set_default(approval.workspace_id)
-        delete_pending(settings, console, pending.session_id)
+        delete_pending(tokens.settings, tokens.console, pending.session_id)
     return stored_in
 
 
@@ -2048,7 +2212,7 @@ def cmd_login(args: Arguments, settings: Settings, console: Console) -> int:
             report_login(args, console, "switched", chosen, name, credential.source)
             return EXIT_OK
         console.say("The token of workspace %s is gone, so a new login is needed." % name)
-    prove_writable(settings, console)
+    prove_writable(tokens)
     client = Client(console, CALL_LIMIT)
     pending, url, code = start_login(client, settings)
     save_pending(pending, settings, console)
@@ -2059,7 +2223,7 @@ def cmd_login(args: Arguments, settings: Settings, console: Console) -> int:
     console.say(LOGIN_TEXT % (url, code))
     if not open_browser(url, console):
         console.say("No browser was opened here: open the URL wherever you like.")
-    return wait_and_finish(args, client, pending, settings, console)
+    return wait_and_finish(args, client, pending, tokens)
 
 
 def warn_of_token(settings: Settings, console: Console) -> None:
@@ -2148,9 +2312,9 @@ def own_command() -> str:
                       shlex.quote(script))
 
 
-def wait_and_finish(args: Arguments, client: Client, pending: PendingLogin, settings: Settings,
-                    console: Console) -> int:
+def wait_and_finish(args: Arguments, client: Client, pending: PendingLogin, tokens: Tokens) -> int:
     """Wait for the approval and keep what it brings; whatever interrupts leaves the session."""
+    console = tokens.console
     kept = "The login is still pending: run `%s login poll` to finish it." % own_command()
     try:
         approval = wait_for_approval(client, pending)
@@ -2160,16 +2324,17 @@ def wait_and_finish(args: Arguments, client: Client, pending: PendingLogin, sett
     except (NetworkError, TryLater) as error:
         raise CliError(error.message, kept, error.code) from None
     except LoginRefused:
-        delete_pending(settings, console, pending.session_id)
+        delete_pending(tokens.settings, console, pending.session_id)
         raise
     finally:
         client.close()
-    return conclude_login(args, approval, pending, settings, console)
+    return conclude_login(args, approval, pending, tokens)
 
 
-def conclude_login(args: Arguments, approval: Approval, pending: PendingLogin, settings: Settings,
-                   console: Console) -> int:
-    stored_in = finish_login(approval, pending, settings, console)
+def conclude_login(args: Arguments, approval: Approval, pending: PendingLogin, tokens: Tokens
+                   ) -> int:
+    settings, console = tokens.settings, tokens.console
+    stored_in = finish_login(approval, pending, tokens)
     workspace_id, name = approval.workspace_id, approval.workspace_name
     console.say("✔ Logged in to workspace %s\n  The token is stored in %s" % (
         one_line(name), stored_in))
@@ -2195,10 +2360,11 @@ def cmd_login_poll(args: Arguments, settings: Settings, console: Console) -> int
         pending = pending._replace(environment=settings.environment, origin=settings.login_origin)
     settings = settings._replace(environment=pending.environment)
     warn_of_token(settings, console)
-    prove_writable(settings, console)
+    tokens = Tokens(settings, console)
+    prove_writable(tokens)
     client = Client(console, CALL_LIMIT)
     if "--no-wait" not in args.options:
-        return wait_and_finish(args, client, pending, settings, console)
+        return wait_and_finish(args, client, pending, tokens)
     try:
         approval, _ = poll_login(client, pending)
     except LoginRefused:
@@ -2211,7 +2377,7 @@ def cmd_login_poll(args: Arguments, settings: Settings, console: Console) -> int
         if "--json" in args.options:
             console.emit_json({"status": "pending", "expires_at": pending.expires_at})
         return EXIT_PENDING
-    return conclude_login(args, approval, pending, settings, console)
+    return conclude_login(args, approval, pending, tokens)
 
 
 HELP_LOGOUT = """Forget the stored logins of this environment; it needs no network
