@@ -54,7 +54,7 @@ from functools import partial
 from typing import (Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple,
                     Optional, Sequence, Set, TextIO, Tuple, TypeVar, Union)
 
-__all__ = ["main", "CliError"]
+__all__ = ["main", "request", "paginate", "CliError"]  # what may be imported and relied on
 
 # ---- 1 Constants --------------------------------------------------------------------------------
 
@@ -78,8 +78,12 @@ IDLE_TIMEOUT = 60.0   # seconds without any progress
 CALL_LIMIT = 30.0     # seconds for one call of login, whoami and doctor as a whole
 STDIN_SILENCE = 10.0  # seconds after which a silent pipe is taken for a forgotten one
 LOCK_LIMIT = 10.0     # seconds to wait for another ntn that is writing
+TRIES = 3             # of a request that may be repeated
+RETRY_LIMIT = 60.0    # seconds to spend waiting between them
 POLL_PAUSE = 2.0      # seconds between two questions whether the login is approved
 LOGIN_LIFETIME = 600  # seconds, where the server does not say
+SPEC_LIFETIME = 86400  # seconds before the cached API description is asked about again
+PROGRESS_SIZE = 1 << 20  # bytes of an upload from which on its progress is shown
 CHUNK = 65536         # bytes
 
 TOKEN = re.compile(r"[\x21-\x7e]+")
@@ -458,6 +462,7 @@ class FileBody(NamedTuple):
 
     length: int  # bytes
     chunks: Callable[[], Iterator[bytes]]
+    content_type: str
 
 
 Body = Union[None, bytes, FileBody]
@@ -619,6 +624,11 @@ def _decoder(encoding: str) -> Callable[[bytes], Iterator[bytes]]:
     return decode
 
 
+def jitter() -> float:
+    """Up to half a second, so that many clients do not ask in step."""
+    return os.urandom(1)[0] / 512
+
+
 class Client:
     """Sends requests, one after the other, and keeps the connection for the next one.
 
@@ -675,6 +685,37 @@ class Client:
         response = Response(raw, explain, finish)
         self._trace_response(response)
         return response
+
+    def send_with_retries(self, method: str, url: str, headers: Pairs, body: Body = None
+                          ) -> Response:
+        """As `send`, but a request that may be repeated is, after a pause, up to TRIES times.
+
+        429 and 529 say that nothing was done; after 500, 502, 503, 504 and a broken connection
+        nobody knows, so that only a method which may be sent twice is.
+        """
+        repeatable = method in ("GET", "HEAD", "DELETE")
+        tries, waited = 0, 0.0
+        while True:
+            tries, asked = tries + 1, None
+            try:
+                response = self.send(method, url, headers, body)
+                status = response.status
+                if status not in (429, 529) and not (repeatable and status in (500, 502, 503, 504)):
+                    return response
+                asked = response.retry_after(self.console.clock.time())
+                if tries == TRIES or asked is not None and waited + asked > RETRY_LIMIT:
+                    return response
+                _ = response.body  # read to its end, so that its connection serves the next try
+                problem = "Notion answered %d %s." % (status, response.reason)
+            except NetworkError as error:
+                if tries == TRIES or not repeatable or error.kind != "broken":
+                    raise
+                problem = error.message
+            pause = 2.0 ** (tries - 1) + jitter() if asked is None else asked
+            self.console.say("%s Trying again in %.3g s (try %d of %d)." % (
+                problem, pause, tries + 1, TRIES))
+            self.console.clock.sleep(pause)
+            waited += pause
 
     def _connect(self, origin: str, watchdog: Watchdog) -> None:
         import select
@@ -1259,8 +1300,8 @@ class KeychainStore(Store):
     name = "the keychain"
     service = "notion-cli"
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console, limit: int) -> None:
+        self._console, self._limit = console, limit  # seconds for each call
         self._silent: Optional[KeychainError] = None
 
     def get(self, workspace_id: str) -> Optional[str]:
@@ -1286,14 +1327,15 @@ class KeychainStore(Store):
     def _call(self, action: Callable[[Any], Any]) -> Any:
         if self._silent is not None:
             raise self._silent
-        limit = 60 if self._console.interactive else 5
         try:
-            return call_with_limit(lambda: action(load_keyring()), limit, lambda: self._console.say(
-                "Waiting for the keychain: it may ask you to unlock it."))
+            return call_with_limit(
+                lambda: action(load_keyring()), self._limit,
+                lambda: self._console.say("Waiting for the keychain: it may ask to be unlocked."))
         except KeychainError:
             raise
         except TimeoutError:
-            self._silent = KeychainError("The keychain did not answer within %d s." % limit)
+            self._silent = KeychainError("The keychain did not answer within %d s."
+                                         % self._limit)
             raise self._silent from None
         except Exception as error:
             name = type(error).__name__
@@ -1308,14 +1350,15 @@ class Tokens:
     """The two places that tokens are kept in, and which of them is used when.
 
     NOTION_KEYRING, or else `keyring` in config.json, says: the keychain alone (true), auth.json
-    alone (false), or the keychain where it can be used (unset).
+    alone (false), or the keychain where it can be used (unset). `limit`: seconds for each call of
+    the keychain, by default long where somebody is there to unlock it.
     """
 
-    def __init__(self, settings: Settings, console: Console) -> None:
+    def __init__(self, settings: Settings, console: Console, limit: Optional[int] = None) -> None:
         self.settings, self.console = settings, console
         self.workspaces = Workspaces(settings, console)
         self.file = FileStore(settings.config_path("auth.json"), console)
-        self.keychain = KeychainStore(console)
+        self.keychain = KeychainStore(console, limit or (60 if console.interactive else 5))
         self._unusable: Optional[KeychainError] = None  # why auth.json is used instead
 
     def use_keychain(self) -> Optional[bool]:
@@ -1412,14 +1455,19 @@ class Tokens:
         return found
 
 
-def resolve_credential(settings: Settings, console: Console) -> Credential:
-    """The token to use: NOTION_API_TOKEN, else the stored one of the current workspace."""
+def use_credential(settings: Settings, console: Console, limit: Optional[int] = None
+                   ) -> Credential:
+    """The token to use: NOTION_API_TOKEN, else the stored one of the current workspace.
+
+    From here on no message can show it. `limit`: seconds for each call of the keychain.
+    """
     if settings.credential is not None:
         if not TOKEN.fullmatch(settings.credential.token):
-            raise CliError("NOTION_API_TOKEN has characters in it that no token has.",
+            raise CliError("%s has characters that no token has." % settings.credential.source,
                            "Set it again, without spaces and line ends.", EXIT_AUTH)
+        console.secrets.add(settings.credential.token)
         return settings.credential
-    tokens = Tokens(settings, console)
+    tokens = Tokens(settings, console, limit)
     workspace_id = tokens.workspaces.current()
     if workspace_id is None:
         raise CliError("Not logged in%s." % (
@@ -1646,10 +1694,6 @@ def show_time_left(console: Console, deadline: float, pause: float) -> None:
         console.live("Waiting for approval in the browser, %d:%02d left" % divmod(left, 60))
         clock.sleep(min(1, max(0.01, end - clock.monotonic())))
 
-
-def jitter() -> float:
-    """Up to half a second, so that many clients do not ask in step."""
-    return os.urandom(1)[0] / 512
 
 
 PENDING_FILE = "pending-login.json"
@@ -2449,10 +2493,9 @@ Exit codes: 0 done, 4 not logged in or token refused, 5 the API or the network f
 
 def cmd_whoami(args: Arguments, settings: Settings, console: Console) -> int:
     credential = use_credential(settings, console)
-    client = Client(console, CALL_LIMIT)
+    api = Api(settings, console, credential)
     try:
-        response = client.send("GET", settings.api_origin + "/v1/users/me",
-                               api_headers(settings, credential))
+        response = api.send("GET", "v1/users/me", [])
         if response.status >= 300:
             raise api_error(response, credential)
         if "--json" in args.options:
@@ -2460,7 +2503,7 @@ def cmd_whoami(args: Arguments, settings: Settings, console: Console) -> int:
             return EXIT_OK
         row = describe_user(response.json())
     finally:
-        client.close()
+        api.close()
     if "--plain" in args.options or not console.is_terminal(console.stdout):
         console.emit(("\t".join(row.values()) + "\n").encode("utf-8", "backslashreplace"))
     else:
@@ -2489,13 +2532,6 @@ def describe_user(user: Json) -> Dict[str, str]:
     }
 
 
-def use_credential(settings: Settings, console: Console) -> Credential:
-    """The credential of this command; from here on no message can show its token."""
-    credential = resolve_credential(settings, console)
-    console.secrets.add(credential.token)
-    return credential
-
-
 HELP_AUTH = """Work with the stored token
 
 Usage: ntn auth token [--json | --plain]
@@ -2519,7 +2555,7 @@ Exit codes: 0 done, 1 it cannot be read, 4 not logged in
 
 
 def cmd_auth_token(args: Arguments, settings: Settings, console: Console) -> int:
-    credential = resolve_credential(settings, console)
+    credential = use_credential(settings, console)
     if "--json" in args.options:
         console.emit_json(credential._asdict())
     else:
@@ -2529,16 +2565,18 @@ def cmd_auth_token(args: Arguments, settings: Settings, console: Console) -> int
 
 HELP_API = """Call the Notion API
 
-Usage: ntn api PATH [INPUT ...] [-X METHOD] [-d JSON|@FILE|@-] [-i] [--timeout S]
+Usage: ntn api PATH [INPUT ...] [-X METHOD] [-d JSON|@FILE|@-] [--file FILE] [-i] [--paginate]
+       ntn api PATH --spec | --docs | --help
+       ntn api ls
 
-PATH is a path such as v1/users/me, or an address at the API's origin. Options and inputs mix in any
-order. The method is POST if there is a body, else GET.
+PATH is a path such as v1/users/me, or an address at the API's origin. Options and inputs mix in
+any order. The method is POST if there is a body, else GET. `ntn api ls` lists what can be called.
 
 Inputs:
   path=value              a body field that is a string       properties[Name]=Roadmap
   path:=json              a body field that is any JSON       archived:=true
   name==value             a query parameter                   page_size==100
-  Header:Value            a request header                    X-Trace:abc
+  Header:Value            a request header                    X-Trace:abc   (X-Trace: for none)
 
 In a path, a[b] and a.b are keys, a[0] and a.0 are places in an array, and a[] appends:
   ntn api v1/pages parent[page_id]=ID properties[title][0][text][content]=Hello
@@ -2553,12 +2591,18 @@ Without inputs for the body, -d and --file, a JSON object or array is read from 
 Options:
   -X, --method METHOD     the method, whatever else is given
   -d, --data JSON         the body: JSON, @FILE, or @- for standard input, sent as it is
+  --file FILE             upload a file, as the part `file` of a form; inputs are its other fields
   -i, --include           show status and headers before the body
+  --paginate              follow next_cursor, and print each result as one line of JSON
   --notion-version V      the Notion-Version header (also NOTION_API_VERSION)
-  --timeout S             seconds for the request as a whole
+  --timeout S             seconds for one try as a whole; else 60 seconds without any progress
+  --no-retry              do not try again after 429 and 529, nor GET, HEAD and DELETE after 5xx
+  --spec                  print the OpenAPI description of this call
+  --docs                  print the documentation of this call
 """ + HELP_GLOBAL + """
 Environment variables: NOTION_API_TOKEN, NOTION_WORKSPACE_ID, NOTION_KEYRING, NOTION_HOME,
-NOTION_API_VERSION, NOTION_API_BASE_URL, NO_COLOR, SSL_CERT_FILE, HTTPS_PROXY, NO_PROXY
+NOTION_API_VERSION, NOTION_API_BASE_URL, NOTION_API_DOCS_BASE_URL, NO_COLOR, SSL_CERT_FILE,
+HTTPS_PROXY, NO_PROXY
 
 Exit codes: 0 done, 1 a file or its JSON is bad, 2 usage, 4 not logged in or token refused,
 5 the API or the network failed, or a path or an input was refused
@@ -2571,27 +2615,127 @@ def cmd_api(args: Arguments, settings: Settings, console: Console) -> int:
         console.emit(HELP_API)
         return EXIT_OK
     method = choose_method(options)
+    if "--spec" in options or "--docs" in options or "--help" in options:
+        return describe_call(args, method, settings, console)
+    paginate_all = "--paginate" in options
+    if paginate_all and ("--include" in options or "--file" in options
+                         or method not in ("", "GET", "POST")):
+        raise UsageError("--paginate goes with GET and POST, and without -i and --file.")
     timeout = parse_timeout(options)
     inputs = RequestInputs(args.inputs[1:])
-    url = build_url(settings.api_origin, args.inputs[0], inputs.query)
+    path = args.inputs[0]
+    build_url(settings.api_origin, path, inputs.query)  # refuses what is no path, before all else
     body = choose_body(options, inputs, console)
-    names = {name.lower() for name, _ in inputs.headers}
-    credential = None if "authorization" in names else use_credential(settings, console)
+    own_token = any(name.lower() == "authorization" for name, _ in inputs.headers)
+    credential = None if own_token else use_credential(settings, console)
     if body is None and method not in ("GET", "HEAD", "DELETE"):
         body = read_piped_body(console)
     method = method or ("GET" if body is None else "POST")
-    client = Client(console, timeout)
+    api = Api(settings, console, credential, inputs.headers, timeout, "--no-retry" not in options)
     try:
-        headers = merge_headers(api_headers(settings, credential, body), inputs.headers)
-        response = client.send(method, url, headers, body)
+        if paginate_all:
+            print_pages(api, method, path, inputs.query, body)
+            return EXIT_OK
+        response = api.send(method, path, inputs.query, body)
         if "--include" in options:
             show_head(response, console)
         if response.status >= 300:
-            raise api_error(response, credential)
+            raise api_error(response, credential, teach(response, method, path, settings, console))
         show_body(response, console)
     finally:
-        client.close()
+        api.close()
     return EXIT_OK
+
+
+class Api:
+    """Calls of the API over one connection, with one credential (None: the headers have one)."""
+
+    def __init__(self, settings: Settings, console: Console, credential: Optional[Credential],
+                 headers: Iterable[Tuple[str, str]] = (), limit: Optional[float] = CALL_LIMIT,
+                 retry: bool = True) -> None:
+        self.settings, self.console, self.credential = settings, console, credential
+        self._headers, self._client = list(headers), Client(console, limit)
+        self._send = self._client.send_with_retries if retry else self._client.send
+
+    def send(self, method: str, path: str, query: Pairs, body: Body = None) -> Response:
+        """The answer, whatever its status."""
+        url = build_url(self.settings.api_origin, path, query)
+        defaults = api_headers(self.settings, self.credential, body)
+        return self._send(method, url, merge_headers(defaults, self._headers), body)
+
+    def pages(self, method: str, path: str, query: Pairs, body: Body
+              ) -> Iterator[Tuple[List[Json], str]]:
+        """(results, cursor of the next page) of each page of a list, numbers as they were sent.
+
+        Raises CliError; its hint names the cursor to go on from.
+        """
+        cursor = ""
+        seen: Set[str] = set()
+        if method == "POST" and body is None:
+            body = b"{}"
+        while True:
+            try:
+                results, following = self._page(method, path, query, body)
+                if following in seen:
+                    raise CliError("The API gave the cursor %s twice." % following, "", EXIT_API)
+            except CliError as error:
+                if cursor:
+                    where = "What is printed is complete. Go on with `start_cursor%s%s`." % (
+                        "==" if method == "GET" else "=", cursor)
+                    error.hint = (error.hint + " " + where).strip()
+                raise
+            yield results, following
+            if not following:
+                return
+            cursor = following
+            seen.add(cursor)
+            if method == "GET":
+                query = [pair for pair in query if pair[0] != "start_cursor"]
+                query.append(("start_cursor", cursor))
+            else:
+                body = self._with_cursor(body if isinstance(body, bytes) else b"{}", cursor)
+
+    def _page(self, method: str, path: str, query: Pairs, body: Body
+              ) -> Tuple[List[Json], str]:
+        response = self.send(method, path, query, body)
+        if response.status >= 300:
+            raise api_error(response, self.credential,
+                            teach(response, method, path, self.settings, self.console))
+        try:
+            page = parse_json(response.body.decode("utf-8"))
+        except ValueError:
+            page = None
+        results = page.get("results") if isinstance(page, dict) else None
+        if not isinstance(results, list):
+            raise CliError("The answer is no list of results, so there are no pages to follow.",
+                           "Leave --paginate out.", EXIT_API)
+        cursor = page.get("next_cursor") if page.get("has_more") is not False else None
+        return results, cursor if isinstance(cursor, str) else ""
+
+    def _with_cursor(self, body: bytes, cursor: str) -> bytes:
+        value = parse_json(body.decode("utf-8"))
+        if not isinstance(value, dict):
+            raise CliError("The body is no JSON object, so the next page cannot be asked for.", "",
+                           EXIT_API)
+        value["start_cursor"] = cursor
+        return encode_json(value)
+
+    def close(self) -> None:
+        self._client.close()
+
+
+def print_pages(api: Api, method: str, path: str, query: Pairs, body: Body) -> None:
+    """Each result as one line of JSON; where only the lines are redirected, a count on stderr."""
+    console, count = api.console, 0
+    counting = not console.is_terminal(console.stdout)
+    try:
+        for results, _ in api.pages(method, path, query, body):
+            console.emit("".join([format_json(item) + "\n" for item in results]).encode("utf-8"))
+            count += len(results)
+            if counting:
+                console.live(plural(count, "result"))
+    finally:
+        console.live("")
 
 
 def choose_method(options: Mapping[str, str]) -> str:
@@ -2611,16 +2755,85 @@ def parse_timeout(options: Mapping[str, str]) -> Optional[float]:
     return float(text)
 
 
-def choose_body(options: Mapping[str, str], inputs: RequestInputs, console: Console
-                ) -> Optional[bytes]:
+def choose_body(options: Mapping[str, str], inputs: RequestInputs, console: Console) -> Body:
     """The body that the command line gives; None if it gives none."""
-    sources = ["-d"] * ("--data" in options) + ["inputs (path=value)"] * inputs.has_body
-    if len(sources) > 1:
-        raise CliError("The request has two bodies: %s." % " and ".join(sources),
+    sources = (["--file"] * ("--file" in options) + ["-d"] * ("--data" in options)
+               + ["inputs (path=value)"] * inputs.has_body)
+    if len(sources) > 1 and "-d" in sources:
+        raise CliError("The request has more than one body: %s." % " and ".join(sources),
                        "Give only one of them.", EXIT_API)
+    if "--file" in options:
+        return make_form(options["--file"], inputs.body, console)
     if "--data" in options:
         return read_body_option(options["--data"], console)
     return encode_json(inputs.body) if inputs.has_body else None
+
+
+def make_form(name: str, fields: Json, console: Console) -> FileBody:
+    """A multipart form (RFC 7578) with `fields` and the part `file`, streamed from disk."""
+    fields = {} if fields is Gap else fields
+    if not isinstance(fields, dict):
+        raise CliError("The fields of a form have names, which an array has not.", INPUT_HINT,
+                       EXIT_API)
+    from mimetypes import guess_type
+    path = native_path(name)
+    size = measure_file(path, name)
+    boundary = "ntn-" + os.urandom(16).hex()
+    base = os.path.basename(name)
+    parts = [_form_part(boundary, 'name="%s"' % _quote_parameter(key), "",
+                        item if type(item) is str else format_json(item))
+             for key, item in fields.items()]
+    head = "".join(parts) + _form_part(
+        boundary, 'name="file"; filename="%s"' % _quote_parameter(base),
+        "Content-Type: %s\r\n" % (guess_type(base)[0] or "application/octet-stream"), "")[:-2]
+    before = head.encode("utf-8", "surrogateescape")
+    after = ("\r\n--%s--\r\n" % boundary).encode("ascii")
+
+    def chunks() -> Iterator[bytes]:
+        yield before
+        left = size
+        try:
+            with open(path, "rb") as file:
+                while left:
+                    chunk = file.read(min(CHUNK, left))
+                    if not chunk:
+                        raise CliError("%s became shorter while it was sent." % name)
+                    left -= len(chunk)
+                    yield chunk
+                    if size > PROGRESS_SIZE:
+                        console.live("Sending %s: %d %%" % (base, (size - left) * 100 // size))
+        except OSError as error:
+            raise CliError("Cannot read %s: %s." % (name, reason(error))) from None
+        finally:
+            console.live("")
+        yield after
+
+    return FileBody(len(before) + size + len(after), chunks,
+                    "multipart/form-data; boundary=" + boundary)
+
+
+def measure_file(path: str, name: str) -> int:
+    """The size of a file that can be read, in bytes."""
+    import stat
+    try:
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            raise CliError("%s is no regular file, so it cannot be uploaded." % name)
+        open(path, "rb").close()
+        return status.st_size
+    except OSError as error:
+        raise CliError("Cannot read %s: %s." % (name, reason(error))) from None
+
+
+def _form_part(boundary: str, parameters: str, headers: str, value: str) -> str:
+    return "--%s\r\nContent-Disposition: form-data; %s\r\n%s\r\n%s\r\n" % (
+        boundary, parameters, headers, value)
+
+
+def _quote_parameter(text: str) -> str:
+    """`text` for a quoted parameter; what would end the line is percent-encoded, as browsers do."""
+    text = re.sub(r'(["\\])', r"\\\1", text)
+    return re.sub("[\x00-\x1f\x7f]", lambda found: "%%%02X" % ord(found.group()), text)
 
 
 def api_headers(settings: Settings, credential: Optional[Credential], body: Body = None) -> Pairs:
@@ -2631,7 +2844,10 @@ def api_headers(settings: Settings, credential: Optional[Credential], body: Body
     headers = [("Authorization", "Bearer " + credential.token)] if credential else []
     headers += [("Notion-Version", settings.notion_version), ("User-Agent", user_agent()),
                 ("Accept", "application/json"), ("Accept-Encoding", "gzip, deflate")]
-    return headers + ([] if body is None else [("Content-Type", "application/json")])
+    if body is not None:
+        headers.append(("Content-Type", body.content_type if isinstance(body, FileBody)
+                        else "application/json"))
+    return headers
 
 
 def merge_headers(defaults: Pairs, given: Pairs) -> Pairs:
@@ -2641,7 +2857,7 @@ def merge_headers(defaults: Pairs, given: Pairs) -> Pairs:
             + [header for header in given if header[1]])
 
 
-def api_error(response: Response, credential: Optional[Credential]) -> CliError:
+def api_error(response: Response, credential: Optional[Credential], hint: str = "") -> CliError:
     """What an answer with a status from 300 up means; its body becomes the message."""
     status = " ".join([str(response.status), response.reason]).strip()
     if response.status < 400:
@@ -2667,8 +2883,33 @@ def api_error(response: Response, credential: Optional[Credential]) -> CliError:
     if not isinstance(message, str):
         kind = response.headers.get("Content-Type", "").split(";")[0]
         message = "the answer is no Notion error%s." % (" but " + kind if kind else "")
-    return CliError("Public API request failed (%s): %s%s" % (status, one_line(message), tail), "",
-                    EXIT_API)
+    asked = response.retry_after(time.time()) if response.status in (429, 503, 529) else None
+    if asked:
+        hint = "The server asks to wait %d s before the next try." % asked
+    return CliError("Public API request failed (%s): %s%s" % (status, one_line(message), tail),
+                    hint, EXIT_API)
+
+
+def teach(response: Response, method: str, path: str, settings: Settings, console: Console) -> str:
+    """A hint for the commonest mistakes behind a refusal; what it needs to know is in the cache."""
+    where = path.split("?")[0].strip("/")
+    try:
+        answer = json.loads(response.body.decode("utf-8"))
+        code = answer.get("code") if isinstance(answer, dict) else None
+    except (ValueError, RecursionError):
+        code = None
+    if response.status == 403 and where == "v1/users":
+        return "A personal access token sees its own user: try v1/users/me."
+    if response.status in (404, 405) or code == "invalid_request_url":
+        if "://" not in path and not re.match(r"v\d+(/|\Z)", where):
+            return "The paths of the API begin with v1/: try v1/%s." % where
+        specification = load_cached_specification(settings)
+        methods = [operation.method for operation in (
+            find_operations(specification["document"], where) if specification else [])]
+        if methods and method not in methods:
+            best = "PATCH" if method == "POST" and "PATCH" in methods else methods[0]
+            return "This path takes %s: try -X %s." % (", ".join(methods), best)
+    return ""
 
 
 def show_head(response: Response, console: Console) -> None:
@@ -2710,14 +2951,281 @@ def with_newline(body: bytes) -> bytes:
     return body if body.endswith(b"\n") else body + b"\n"
 
 
-HELP_DOCTOR = """Check what a login and a call of the API need
+HELP_API_LS = """List the calls of the Notion API
+
+Usage: ntn api ls [--json | --plain]
+
+In a pipe, and with --plain, each is one line, tab-separated: method, path, summary.
+
+Options:
+  --json                  an array of objects: method, path, summary, tags, operation_id
+  --plain                 tab-separated lines
+""" + HELP_GLOBAL + """
+Environment variables: NOTION_API_DOCS_BASE_URL, NOTION_HOME, XDG_CACHE_HOME
+
+Exit codes: 0 done, 5 the API's description cannot be fetched
+"""
+
+SPEC_FILE = "ntn.py-openapi.json"  # {"origin", "etag", "checkedAt": unix seconds, "document"}
+
+
+class Operation(NamedTuple):
+    """One method of one path in the API's OpenAPI description."""
+
+    method: str
+    path: str
+    content: Dict[str, Json]
+
+    def text(self, key: str) -> str:
+        value = self.content.get(key)
+        return one_line(value) if isinstance(value, str) else ""
+
+
+def cmd_api_ls(args: Arguments, settings: Settings, console: Console) -> int:
+    operations = list_operations(load_specification(settings, console))
+    if "--json" in args.options:
+        console.emit_json([{
+            "method": operation.method, "path": operation.path,
+            "summary": operation.text("summary"),
+            "tags": operation.content.get("tags") or [],
+            "operation_id": operation.text("operationId")} for operation in operations])
+    elif "--plain" in args.options or not console.is_terminal(console.stdout):
+        console.emit("".join("%s\t%s\t%s\n" % (operation.method, operation.path,
+                                               operation.text("summary"))
+                             for operation in operations).encode("utf-8", "backslashreplace"))
+    else:
+        width = max([len(operation.path) for operation in operations] + [4])
+        rows = [("METHOD", "PATH", "SUMMARY")]
+        rows += [(operation.method, operation.path, operation.text("summary"))
+                 for operation in operations]
+        limit = terminal_width(console.stdout)
+        for method, path, summary in rows:
+            console.emit(("%-7s %-*s  %s" % (method, width, path, summary))[:limit].rstrip() + "\n")
+    return EXIT_OK
+
+
+def load_cached_specification(settings: Settings) -> Optional[Dict[str, Json]]:
+    """The API's description as it was fetched last, with when and from where; None without one."""
+    try:
+        cached = load_json(settings.cache_path(SPEC_FILE))
+    except CliError:
+        return None  # only a cache: it is fetched anew
+    if cached.get("origin") != settings.docs_origin or not read_object(cached, "document"):
+        return None
+    return cached
+
+
+def load_specification(settings: Settings, console: Console) -> Dict[str, Json]:
+    """The API's OpenAPI document, from the cache for a day, then asked about again.
+
+    It is public: no token is sent. Raises CliError (5) if it can neither be fetched nor found.
+    """
+    cached = load_cached_specification(settings)
+    now = console.clock.time()
+    if cached and isinstance(cached.get("checkedAt"), (int, float)) and (
+            0 <= now - cached["checkedAt"] < SPEC_LIFETIME):
+        return read_object(cached, "document")
+    try:
+        etag = cached.get("etag") if cached else None
+        response = fetch_docs("/openapi.json", settings, console,
+                              [("If-None-Match", etag)] if isinstance(etag, str) and etag else [])
+        if response.status == 304 and cached:
+            document = read_object(cached, "document")
+        else:
+            document, etag = response.json(), response.headers.get("ETag")
+            if not isinstance(document, dict) or not read_object(document, "paths"):
+                raise CliError("The answer is no OpenAPI document.", "", EXIT_API)
+    except CliError as error:
+        if cached is None:
+            raise CliError("The API's description cannot be fetched from %s. %s" % (
+                settings.docs_origin, error.message), error.hint, EXIT_API) from None
+        console.say("warning: %s An older copy of the API's description is used." % error.message)
+        return read_object(cached, "document")
+    try:
+        update_json(settings.cache_path(SPEC_FILE), console, lambda data: data.update(
+            origin=settings.docs_origin, etag=etag, checkedAt=int(now), document=document))
+    except DamagedFile:
+        set_aside(settings.cache_path(SPEC_FILE), console)
+    except CliError:
+        pass  # it works without a cache, just slower
+    return document
+
+
+def fetch_docs(path: str, settings: Settings, console: Console, headers: Pairs) -> Response:
+    """An answer with status 200 or 304 of the docs origin."""
+    client = Client(console, CALL_LIMIT)
+    try:
+        response = client.send_with_retries("GET", settings.docs_origin + path, headers + [
+            ("User-Agent", user_agent()), ("Accept-Encoding", "gzip, deflate")])
+        _ = response.body
+    finally:
+        client.close()
+    if response.status not in (200, 304):
+        raise CliError("%s%s answered %d %s." % (settings.docs_origin, path, response.status,
+                                                 response.reason), "", EXIT_API)
+    return response
+
+
+def list_operations(document: Dict[str, Json]) -> List[Operation]:
+    """All operations, by path, then method."""
+    found = [Operation(method.upper(), path, content)
+             for path, item in read_object(document, "paths").items() if isinstance(item, dict)
+             for method, content in item.items() if isinstance(content, dict)
+             and method in ("get", "post", "put", "patch", "delete", "head", "options", "trace")]
+    return sorted(found, key=lambda operation: (operation.path, operation.method))
+
+
+def find_operations(document: Dict[str, Json], path: str) -> List[Operation]:
+    """The operations of the path that `path` is an instance of; a literal segment wins."""
+    segments = path.strip("/").split("/")
+    matches: Dict[str, List[bool]] = {}
+    operations = list_operations(document)
+    for template in {operation.path for operation in operations}:
+        parts = template.strip("/").split("/")
+        same = [part == segment for part, segment in zip(parts, segments)]
+        if len(parts) == len(segments) and all(
+                equal or re.fullmatch(r"\{[^}]*\}", part) for part, equal in zip(parts, same)):
+            matches[template] = same
+    best = max(matches, key=lambda template: matches[template]) if matches else None
+    return [operation for operation in operations if operation.path == best]
+
+
+def describe_call(args: Arguments, method: str, settings: Settings, console: Console) -> int:
+    """`ntn api PATH` with --spec, --docs or --help."""
+    from urllib.parse import unquote
+    url = build_url(settings.api_origin, args.inputs[0], [])
+    path = unquote(url[len(settings.api_origin):].split("?")[0])
+    document = load_specification(settings, console)
+    operations = find_operations(document, path)
+    if not operations:
+        raise CliError("The API has no path %s." % path, "`ntn api ls` lists them." if
+                       path.startswith("/v1/") else "Its paths begin with v1/.", EXIT_API)
+    methods = [operation.method for operation in operations]
+    chosen = [operation for operation in operations if operation.method == method]
+    if not method and len(operations) == 1:
+        chosen = operations
+    if not chosen:
+        raise CliError("%s takes %s." % (operations[0].path, ", ".join(methods)),
+                       "Choose one, such as -X %s." % methods[0], EXIT_API)
+    operation = chosen[0]
+    if "--spec" in args.options:
+        console.emit_json(reduce_specification(document, operation))
+    elif "--docs" in args.options:
+        show_docs(operation, settings, console)
+    else:
+        console.emit(format_operation(document, operation, settings))
+    return EXIT_OK
+
+
+def show_docs(operation: Operation, settings: Settings, console: Console) -> None:
+    reference = operation.text("x-notion-docs-ref").strip("/")
+    if not re.fullmatch(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", reference):
+        raise CliError("There is no documentation of %s %s." % operation[:2],
+                       "Try --spec, or `ntn api %s --help`." % operation.path, EXIT_API)
+    show_body(fetch_docs("/%s.md" % reference, settings, console, []), console)
+
+
+def resolve_reference(document: Json, reference: str) -> Tuple[List[str], Json]:
+    """(keys, value) of a `#/...` reference; the value is None if it leads nowhere (RFC 6901)."""
+    from urllib.parse import unquote
+    keys = [unquote(key).replace("~1", "/").replace("~0", "~") for key in reference[2:].split("/")]
+    value = document
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return keys, value
+
+
+def reduce_specification(document: Dict[str, Json], operation: Operation) -> Dict[str, Json]:
+    """A document with this operation alone and what its references reach, at any depth."""
+    item = read_object(document["paths"], operation.path)
+    kept = {key: value for key, value in item.items() if key in ("parameters", "servers")}
+    kept[operation.method.lower()] = operation.content
+    reduced: Dict[str, Json] = {}
+    reduced.update({key: document[key] for key in ("openapi", "info", "servers")
+                    if key in document})
+    reduced["paths"] = {operation.path: kept}
+    references = []
+    requirements = operation.content.get("security", document.get("security"))
+    for requirement in requirements if isinstance(requirements, list) else []:
+        references += ["#/components/securitySchemes/" + name for name in requirement]
+    queue: List[Json] = [kept]
+    seen: Set[Tuple[str, ...]] = set()
+    while queue or references:
+        value = queue.pop() if queue else None
+        if isinstance(value, dict):
+            queue += value.values()
+            if isinstance(value.get("$ref"), str):
+                references.append(value["$ref"])
+        elif isinstance(value, list):
+            queue += value
+        while references:
+            keys, _ = resolve_reference(document, references.pop())
+            keys = keys[:3]  # a component as a whole, such as components, schemas, Page
+            place, target = document, reduced
+            if tuple(keys) in seen:
+                continue
+            seen.add(tuple(keys))
+            for key in keys[:-1]:
+                place, target = read_object(place, key), target.setdefault(key, {})
+            if keys[-1] in place and keys[-1] not in target:
+                target[keys[-1]] = place[keys[-1]]
+                queue.append(place[keys[-1]])
+    return reduced
+
+
+def format_operation(document: Dict[str, Json], operation: Operation, settings: Settings) -> str:
+    """The help of one call: what it is, its parameters and the fields of its body."""
+    def resolved(value: Json) -> Dict[str, Json]:
+        for _ in range(20):  # a reference may lead to another
+            if not isinstance(value, dict) or not isinstance(value.get("$ref"), str):
+                break
+            value = resolve_reference(document, value["$ref"])[1]
+        return value if isinstance(value, dict) else {}
+
+    def row(name: str, schema: Json, required: bool, description: Json) -> str:
+        schema = resolved(schema)
+        kind = schema.get("type") or next((key for key in ("oneOf", "anyOf", "allOf", "enum")
+                                           if key in schema), "any")
+        kind = "|".join(kind) if isinstance(kind, list) else str(kind)
+        text = description or schema.get("description") or ""
+        return ("  %-24s %-8s %-9s%s" % (one_line(name), kind, "required " * required, one_line(
+            str(text))))[:100].rstrip()
+
+    lines = ["%s %s" % operation[:2], operation.text("summary"), ""]
+    item = read_object(document["paths"], operation.path)
+    parameters = [resolved(entry) for source in (item, operation.content)
+                  for entry in (source.get("parameters") or [])]
+    for place, title in (("path", "In the path"), ("query", "Query parameters (name==value)"),
+                         ("header", "Headers (Header:Value)")):
+        rows = [row(str(entry.get("name")), entry.get("schema"), bool(entry.get("required")),
+                    entry.get("description")) for entry in parameters if entry.get("in") == place]
+        lines += [title + ":"] + rows + [""] if rows else []
+    content = read_object(resolved(operation.content.get("requestBody")), "content")
+    for kind in content:
+        schema = resolved(read_object(content, kind).get("schema"))
+        required = schema.get("required") or []
+        rows = [row(name, value, name in required, "")
+                for name, value in read_object(schema, "properties").items()]
+        if rows:
+            lines += ["Body fields (path=value, path:=json), as %s:" % kind] + rows + [""]
+    reference = operation.text("x-notion-docs-ref").strip("/")
+    lines += ["Documentation: %s/%s" % (settings.docs_origin, reference), ""] if reference else []
+    return visible("\n".join(lines + ["`ntn api --help` explains options and inputs.", ""]))
+
+
+HELP_DOCTOR = """Check what a login and a call of the API need, and say what to do about the rest
 
 Usage: ntn doctor [--json]
 
+It takes 15 seconds at most, changes nothing, and prints no secrets.
+
 Options:
-  --json                  an array of objects with check, status, value and hint
+  --json                  an array of objects: check, status, value, hint; the status is
+                          ok, warning, error or skipped
 """ + HELP_GLOBAL + """
-Exit codes: 0 healthy, else the worst of 4 authentication, 5 the API or the network, 1 local
+Environment variables: all of `ntn login --help`
+
+Exit codes: 0 healthy, else the worst: 4 authentication, 5 the API or the network, 1 local
 """
 
 
@@ -2731,111 +3239,364 @@ class Check(NamedTuple):
     code: int = EXIT_OK
 
 
+class Finding(NamedTuple):
+    """What one method of Doctor has to say; an error is raised as a CliError."""
+
+    value: str
+    status: str = "ok"
+    hint: str = ""
+
+
 def cmd_doctor(args: Arguments, settings: Settings, console: Console) -> int:
-    checks = [run_check(name, check, settings, console) for name, check in CHECKS]
+    checks = Doctor(settings, console).run()
     if "--json" in args.options:
-        console.emit_json([{"check": check.check, "status": check.status, "value": check.value,
-                            "hint": check.hint} for check in checks])
+        console.emit_json([dict(zip(("check", "status", "value", "hint"), check))
+                           for check in checks])
     else:
-        for check in checks:
-            mark = "!" if check.status in ("warning", "error") else "✔"
-            console.emit("%-20s %s %s\n" % (check.check, mark, visible(check.value)))
-            if check.hint:
-                console.emit("%-20s   hint: %s\n" % ("", visible(check.hint)))
+        console.emit("".join(format_check(check, console) for check in checks))
     codes = {check.code for check in checks}
     return next((code for code in (EXIT_AUTH, EXIT_API, EXIT_LOCAL) if code in codes), EXIT_OK)
 
 
-def run_check(name: str, check: Callable[[Settings, Console], Tuple[str, ...]], settings: Settings,
-              console: Console) -> Check:
-    """One check; its failure hides no other one."""
-    try:
-        return Check(name, *check(settings, console))  # type: ignore[arg-type]
-    except CliError as error:
-        return Check(name, "error", error.message, error.hint, error.code)
+def format_check(check: Check, console: Console) -> str:
+    mark = {"ok": "✔", "skipped": "-"}.get(check.status, "!")
+    lines = ["%-20s %s %s" % (check.check, mark, one_line(check.value))]
+    if check.hint:
+        lines.append("  hint: " + one_line(check.hint))
+    if console.is_terminal(console.stdout):
+        from textwrap import fill
+        lines = [fill(line, terminal_width(console.stdout), subsequent_indent="    ",
+                      break_long_words=False, break_on_hyphens=False) for line in lines]
+    return "\n".join(lines) + "\n"
 
 
-def check_directory(settings: Settings, console: Console) -> Tuple[str, ...]:
-    return "ok", os.path.dirname(settings.config_path("config.json"))
+class Doctor:
+    """The checks, which run side by side, so that no failure and no silence hides another."""
 
+    LIMIT = 14.0  # seconds for all: 5 for the keychain, then 8 for the API, and some to spare
 
-def check_default(settings: Settings, console: Console) -> Tuple[str, ...]:
-    default = Workspaces(settings, console).default()
-    return "ok", default or "none"
+    def __init__(self, settings: Settings, console: Console) -> None:
+        import threading
+        self.settings, self.console = settings, console
+        self.workspaces = Workspaces(settings, console)
+        self.loose = find_loose_files(settings)  # first of all: reading a secret makes it private
+        self._lock = threading.Lock()
+        self._credential: Union[None, Credential, CliError] = None
+        self._answer: Union[None, Response, CliError] = None
 
+    def run(self) -> List[Check]:
+        import threading
+        results: Dict[str, Check] = {}
 
-def check_resolved(settings: Settings, console: Console) -> Tuple[str, ...]:
-    return "ok", Workspaces(settings, console).current() or "none"
+        def work(label: str, method: Callable[[], Finding]) -> None:
+            try:
+                value, status, hint = method()
+                results[label] = Check(label, status, value, hint)
+            except CliError as error:
+                results[label] = Check(label, "error", error.message, error.hint, error.code)
+            except Exception as error:
+                results[label] = Check(label, "error", "Unexpected %s" % type(error).__name__,
+                                       "This is a fault of ntn.py.", EXIT_LOCAL)
 
+        methods = {"CLI version": self.version, "Python": self.python,
+                   "Config directory": self.directory, "State files": self.files,
+                   "File modes": self.modes, "Keychain": self.keychain,
+                   "Default workspace": self.default, "Resolved workspace": self.resolved,
+                   "Token source": self.token, "Pending login": self.pending, "Proxy": self.proxy,
+                   "CA certificates": self.certificates, "Clock": self.clock,
+                   "Public API access": self.api}
+        end = time.monotonic() + self.LIMIT
+        threads = [threading.Thread(target=work, args=item, daemon=True)
+                   for item in methods.items()]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, end - time.monotonic()))
+        late = "There was no answer within %d s." % self.LIMIT
+        return [results.get(label) or Check(label, "error", late, "", EXIT_LOCAL)
+                for label in methods]
 
-def check_token(settings: Settings, console: Console) -> Tuple[str, ...]:
-    return "ok", use_credential(settings, console).source
+    def credential(self) -> Credential:
+        with self._lock:
+            if self._credential is None:
+                try:
+                    self._credential = use_credential(self.settings, self.console, 5)
+                except CliError as error:
+                    self._credential = error
+        if isinstance(self._credential, CliError):
+            raise self._credential
+        return self._credential
 
+    def answer(self) -> Response:
+        """What the API says to users/me; without a token it is asked as well."""
+        try:
+            credential: Optional[Credential] = self.credential()
+        except CliError:
+            credential = None
+        with self._lock:
+            if self._answer is None:
+                api = Api(self.settings, self.console, credential, (), 8, retry=False)
+                try:
+                    self._answer = api.send("GET", "v1/users/me", [])
+                    _ = self._answer.body
+                except CliError as error:
+                    self._answer = error
+                finally:
+                    api.close()
+        if isinstance(self._answer, CliError):
+            raise self._answer
+        return self._answer
 
-def check_api(settings: Settings, console: Console) -> Tuple[str, ...]:
-    try:
-        credential: Optional[Credential] = use_credential(settings, console)
-    except CliError:
-        credential = None
-    client = Client(console, CALL_LIMIT)
-    try:
-        response = client.send("GET", settings.api_origin + "/v1/users/me",
-                               api_headers(settings, credential))
+    def version(self) -> Finding:
+        return Finding(VERSION)
+
+    def python(self) -> Finding:
+        return Finding("%s, %s" % (sys.version.split()[0], sys.executable or "embedded"))
+
+    def directory(self) -> Finding:
+        for path in (self.settings.config_path(""), self.settings.cache_path("")):
+            place = path = path.rstrip(os.sep)
+            while not os.path.lexists(place):
+                place = os.path.dirname(place)
+            if not os.path.isdir(place) or not os.access(place, os.W_OK | os.X_OK):
+                raise CliError("%s cannot be written%s." % (
+                    path, "" if place == path else ", because of " + place),
+                    "Set NOTION_HOME to a directory that can be written.")
+        path = os.path.dirname(self.settings.config_path(""))
+        return Finding(path + ("" if os.path.isdir(path) else " (the first login makes it)"))
+
+    def files(self) -> Finding:
+        paths = [self.settings.config_path(name) for name in (
+            "config.json", "workspaces.json", "auth.json")]
+        found = []
+        for path in paths + [self.settings.cache_path(PENDING_FILE)]:
+            load_json(path)
+            found += [os.path.basename(path)] * os.path.lexists(path)
+        return Finding(", ".join(found) or "none")
+
+    def modes(self) -> Finding:
+        if not self.loose:
+            return Finding("private" if os.name != "nt" else "as Windows has them")
+        readers, path = self.loose[0]
+        raise CliError("%s could be read by %s." % (path, readers), "chmod %s" % " ".join(
+            ["600"] + [loose for _, loose in self.loose]))
+
+    def keychain(self) -> Finding:
+        tokens = Tokens(self.settings, self.console, 5)
+        mode = tokens.use_keychain()
+        if mode is False:
+            return Finding("not used (NOTION_KEYRING=0, or config.json says so)", "skipped")
+        try:
+            tokens.keychain.prove()
+        except KeychainError as error:
+            if mode:
+                raise
+            if isinstance(error, NoKeychain):
+                return Finding("none, so auth.json keeps the tokens")
+            return Finding(error.message, "warning", "export NOTION_KEYRING=0 to do without it")
+        return Finding("keeps what is written to it")
+
+    def default(self) -> Finding:
+        default = self.workspaces.default()
+        return Finding(self._name(default) if default else "none")
+
+    def resolved(self) -> Finding:
+        if self.settings.credential is not None:
+            return Finding("that of NOTION_API_TOKEN")
+        wanted, current = self.settings.workspace_id, self.workspaces.current()
+        if wanted and current not in self.workspaces.known():
+            raise CliError("NOTION_WORKSPACE_ID is %s, which you have not logged in to." % wanted,
+                           "unset NOTION_WORKSPACE_ID, or run `ntn login`.", EXIT_AUTH)
+        return Finding(self._name(current) if current else "none")
+
+    def _name(self, workspace_id: str) -> str:
+        return "%s (%s)" % (self.workspaces.known().get(workspace_id, "unknown"), workspace_id)
+
+    def token(self) -> Finding:
+        source = self.credential().source
+        if self.settings.credential is not None and self.settings.config_dir is not None:
+            try:
+                shadowed = self.workspaces.current()
+            except CliError:
+                shadowed = None  # other checks tell why
+            if shadowed:
+                return Finding("%s, which hides the login to %s" % (source, self._name(shadowed)),
+                               "warning", "unset NOTION_API_TOKEN to use the login")
+        return Finding(source)
+
+    def pending(self) -> Finding:
+        pending = load_pending(self.settings, self.console)
+        if pending is None:
+            return Finding("none")
+        left = int(pending.expires_at - self.now())
+        if left <= 0:
+            return Finding("expired", "warning", "ntn login")
+        return Finding("waits for approval, %d:%02d left; `ntn login poll` finishes it"
+                       % divmod(left, 60))
+
+    def now(self) -> float:
+        """The server's time if it is to be had, for that is what a login goes by."""
+        try:
+            return self.answer().date() or self.console.clock.time()
+        except CliError:
+            return float(self.console.clock.time())
+
+    def proxy(self) -> Finding:
+        proxy = find_proxy(self.settings.api_origin, self.console.environ)
+        return Finding("none" if proxy is None else repr(proxy))
+
+    def certificates(self) -> Finding:
+        missing = missing_certificates(self.console.environ)
+        if missing:
+            raise CliError(missing[0].upper() + missing[1:] + ".", "unset SSL_CERT_FILE, or "
+                           "install your system's package ca-certificates.", EXIT_API)
+        count = tls_context().cert_store_stats()["x509_ca"]
+        return Finding(plural(count, "certificate") if count else "a directory of certificates")
+
+    def clock(self) -> Finding:
+        try:
+            date = self.answer().date()
+        except CliError:
+            date = None
+        if date is None:
+            return Finding("the server's time is not known", "skipped")
+        skew = int(self.console.clock.time() - date)
+        if abs(skew) <= 120:
+            return Finding("right to %s" % plural(max(1, abs(skew)), "second"))
+        return Finding("%d:%02d:%02d %s" % (abs(skew) // 3600, abs(skew) // 60 % 60, abs(skew) % 60,
+                                            "fast" if skew > 0 else "slow"),
+                       "warning", "Set this machine's clock: TLS depends on it.")
+
+    def api(self) -> Finding:
+        origin, response = self.settings.api_origin, self.answer()
+        credential = self._credential if isinstance(self._credential, Credential) else None
         if credential is None and response.status == 401:
-            return "ok", "reachable"
-        if response.status >= 300:
-            raise api_error(response, credential)
-        return "ok", "%s answers" % settings.api_origin
-    finally:
-        client.close()
+            return Finding("%s is reachable" % origin)
+        if response.status < 300:
+            return Finding("%s accepts the token" % origin)
+        error = api_error(response, credential)
+        if response.status == 401:
+            raise error
+        html = "html" in response.headers.get("Content-Type", "").lower()
+        for applies, what, hint in (
+                (response.status < 400, "Redirected", ""),
+                (response.status == 403 and html, "Blocked at the network edge, before the API",
+                 "Try another network, or ask who runs this one to let %s through." % origin),
+                (response.status == 403, "Forbidden", "Give the token's integration the capability "
+                 "to read users, or ask an admin of the workspace."),
+                (response.status == 429, "Rate limited", "Wait, then try again."),
+                (response.status >= 500, "Server error",
+                 "Wait, then try again; see Notion's status page."),
+                (True, "Refused", "Check NOTION_API_BASE_URL and NOTION_API_VERSION.")):
+            if applies:
+                raise CliError("%s: %s" % (what, error.message), error.hint or hint, error.code)
+        raise error
 
 
-CHECKS: List[Tuple[str, Callable[[Settings, Console], Tuple[str, ...]]]] = [
-    ("CLI version", lambda settings, console: ("ok", VERSION)),
-    ("Python", lambda settings, console: ("ok", "%d.%d.%d" % sys.version_info[:3])),
-    ("Config directory", check_directory),
-    ("Default workspace", check_default),
-    ("Resolved workspace", check_resolved),
-    ("Token source", check_token),
-    ("Public API access", check_api),
-]
+def find_loose_files(settings: Settings) -> List[Tuple[str, str]]:
+    """(who can read it, path) of each secret that others than its owner can read."""
+    found = []
+    if os.name != "nt" and settings.config_dir and settings.cache_dir:
+        for path in (settings.config_path("auth.json"), settings.cache_path(PENDING_FILE)):
+            try:
+                mode = os.stat(path).st_mode
+            except OSError:
+                continue
+            readers = ["its group"] * bool(mode & 0o070) + ["everybody"] * bool(mode & 0o007)
+            if readers:
+                found.append((" and ".join(readers), path))
+    return found
 
 
-HELP_DEBUG = """Show the state of this installation as Markdown, for a bug report; no secrets
+HELP_DEBUG = """Show the state of this installation as Markdown, for a bug report
 
 Usage: ntn debug
+
+It shows where tokens are, but no token, no session, and no password or user name of a proxy.
 """ + HELP_GLOBAL
 
 
 def cmd_debug(args: Arguments, settings: Settings, console: Console) -> int:
-    workspaces, tokens = Workspaces(settings, console), Tokens(settings, console)
-
-    def file_section(path: str) -> List[str]:
-        try:
-            data = load_json(path) if os.path.lexists(path) else None
-        except CliError as error:
-            return ["", "**Path:** `%s`" % path, "", error.message]
-        shown = ["File not found."] if data is None else ["```json"] + json.dumps(
-            data, indent=2, ensure_ascii=False).split("\n") + ["```"]
-        return ["", "**Path:** `%s`" % path, ""] + shown
-
     lines = ["## Resolved Environment", "", "**Environment:** `%s`" % settings.environment,
-             "", "## Configuration"] + file_section(settings.config_path("config.json"))
-    lines += ["", "## Authentication: Tokens", "",
-              "| Environment | Workspace ID | Workspace name | Token |", "|---|---|---|---|"]
-    for environment in ENVIRONMENTS:
+             "**Login origin:** `%s`" % settings.login_origin,
+             "**API origin:** `%s`" % settings.api_origin,
+             "**Variables set:** %s" % (", ".join("`%s`" % name for name in sorted(
+                 console.environ) if console.get(name) and SHOWN_VARIABLE.match(name)) or "none")]
+    sections: List[Tuple[str, Callable[[], List[str]]]] = [
+        ("Configuration", lambda: describe_file(settings.config_path("config.json"))),
+        ("Authentication: Tokens", lambda: describe_tokens(settings, console)),
+        ("Workspace Cache", lambda: describe_file(settings.config_path("workspaces.json"))),
+        ("Cache Files", lambda: describe_directory(os.path.dirname(settings.cache_path("")))),
+        ("Versions", lambda: ["- ntn.py %s" % VERSION, "- Python %s on %s" % (
+            sys.version.split()[0], sys.platform)])]
+    for title, describe in sections:
+        lines += ["", "## " + title, ""]
         try:
-            for key, name in workspaces.known(environment).items():
-                credential = tokens.get(key)
-                lines.append("| %s | %s | %s | %s |" % (
-                    environment, key, one_line(name), credential.source if credential else "none"))
+            lines += describe()
         except CliError as error:
-            lines.append("| %s | | | %s |" % (environment, one_line(error.message)))
-    lines += ["", "## Workspace Cache"] + file_section(settings.config_path("workspaces.json"))
-    lines += ["", "## Versions", "", "- ntn.py " + VERSION,
-              "- Python %s on %s" % (sys.version.split()[0], sys.platform)]
-    console.emit(visible("\n".join(lines)) + "\n")
+            lines.append(one_line(error.message))
+    text, home = console.redact(visible("\n".join(lines))), console.get("HOME")
+    if home and len(home) > 1:
+        text = text.replace(home + "/", "~/")
+    console.emit(text + "\n")
     return EXIT_OK
+
+
+SHOWN_VARIABLE = re.compile(
+    r"(NOTION_|NTN_|XDG_(CONFIG|CACHE)_HOME\Z|SSL_CERT_|(https?|all|no)_proxy\Z"
+    r"|NO_COLOR\Z|BROWSER\Z|SSH_CONNECTION\Z|PYTHON_KEYRING)", re.I)
+
+
+def describe_file(path: str) -> List[str]:
+    lines = ["**Path:** `%s`" % path, ""]
+    try:
+        data = load_json(path)
+    except CliError as error:
+        return lines + [error.message]
+    if not os.path.lexists(path):
+        return lines + ["File not found."]
+    text = json.dumps(data, indent=2, ensure_ascii=False)
+    return lines + ["```json"] + text.split("\n") + ["```"]
+
+
+def describe_tokens(settings: Settings, console: Console) -> List[str]:
+    """A table of every known workspace and of every token in auth.json, and where each token is."""
+    tokens = Tokens(settings, console, 5)
+    lines = ["**NOTION_API_TOKEN:** %s" % ("set" if settings.credential else "not set"), "",
+             "| Environment | Workspace ID | Workspace name | Token |", "|---|---|---|---|"]
+    problem, rows = "", []
+    known: Dict[str, Dict[str, str]] = {}
+    try:
+        known = {environment: tokens.workspaces.known(environment) for environment in ENVIRONMENTS}
+        stored = load_json(tokens.file.name)
+        console.secrets.update(str(value) for value in stored.values() if value)
+        rows = [("", key, "") for key in stored if all(key not in ids for ids in known.values())]
+    except CliError as error:
+        problem = error.message
+    rows = [(environment, key, name) for environment, ids in known.items()
+            for key, name in ids.items()] + rows
+    for environment, key, name in rows:
+        try:
+            credential = tokens.get(key)
+            where = credential.source if credential else "none"
+        except CliError as error:
+            where = error.message
+        lines.append("| %s |" % " | ".join(one_line(cell).replace("|", "\\|") for cell in (
+            environment, key, name, where)))
+    return lines + ["", problem] * bool(problem)
+
+
+def describe_directory(path: str) -> List[str]:
+    lines = ["**Path:** `%s`" % path, ""]
+    try:
+        names = sorted(os.listdir(path))
+        sizes = [os.stat(os.path.join(path, name)).st_size for name in names]
+        return lines + ["- `%s`, %s" % (name, plural(size, "byte"))
+                        for name, size in zip(names, sizes)] + ["Empty."] * (not names)
+    except FileNotFoundError:
+        return lines + ["Directory not found."]
+    except OSError as error:
+        return lines + ["Cannot be read: %s." % reason(error)]
 
 
 Command = Callable[[Arguments, Settings, Console], int]
@@ -2856,6 +3617,7 @@ COMMANDS: Dict[str, Tuple[Command, str]] = {
     "doctor": (cmd_doctor, HELP_DOCTOR),
     "debug": (cmd_debug, HELP_DEBUG),
     "api": (cmd_api, HELP_API),
+    "api ls": (cmd_api_ls, HELP_API_LS),
 }
 
 # ---- 10 Entry point -----------------------------------------------------------------------------
@@ -2948,7 +3710,7 @@ def run(argv: Sequence[str], console: Console) -> int:
     console.verbose = "--verbose" in args.options
     if "--version" in args.options:
         console.emit("ntn %s\n" % VERSION)
-    elif "--help" in args.options:
+    elif "--help" in args.options and not args.inputs:
         console.emit(COMMANDS[args.command][1] if args.command else HELP)
     elif not args.command:
         console.emit(BANNER)
@@ -2983,6 +3745,57 @@ def main(argv: Optional[Sequence[str]] = None, console: Optional[Console] = None
         console.say("error: Unexpected %s, which is a fault of this program.\n  hint: Run it with "
                     "NTN_DEBUG=1 to see where it happened." % type(error).__name__)
         return EXIT_LOCAL
+
+
+Strings = Iterable[Tuple[str, str]]
+
+
+def request(method: str, path: str, body: Json = None, query: Strings = (), headers: Strings = (),
+            token: Optional[str] = None, timeout: float = 60) -> Response:
+    """Call the Notion API from Python; the answer has .status, .headers, .body and .json().
+
+    `path`: such as "v1/users/me". `body`: bytes, or anything that json can write. `token`: None
+    means NOTION_API_TOKEN or the stored login. `timeout`: seconds for one try as a whole.
+    Raises CliError if there is no answer, or if its status is 300 or above.
+    Source: https://developers.notion.com/reference
+    """
+    api = _open_api(headers, token, timeout)
+    try:
+        response = api.send(method.upper(), path, list(query), _encode_body(body))
+        _ = response.body
+        if response.status >= 300:
+            raise api_error(response, api.credential)
+        return response
+    finally:
+        api.close()
+
+
+def paginate(method: str, path: str, body: Json = None, query: Strings = (), headers: Strings = (),
+             token: Optional[str] = None) -> Iterator[Json]:
+    """The results of all pages of a list, one by one; arguments and errors are those of `request`.
+
+    Source: https://developers.notion.com/reference/intro#pagination
+    """
+    api = _open_api(headers, token, 60)
+    try:
+        for results, _ in api.pages(method.upper(), path, list(query), _encode_body(body)):
+            for item in results:
+                yield json.loads(format_json(item))
+    finally:
+        api.close()
+
+
+def _open_api(headers: Strings, token: Optional[str], timeout: float) -> Api:
+    console = Console()
+    console.stderr = None  # a library says nothing
+    settings = load_settings({}, console.environ)
+    if token is not None:
+        settings = settings._replace(credential=Credential(token, "the argument token", None))
+    return Api(settings, console, use_credential(settings, console), headers, timeout)
+
+
+def _encode_body(body: Json) -> Optional[bytes]:
+    return body if body is None or isinstance(body, bytes) else json.dumps(body).encode("utf-8")
 
 
 def leave_quietly(kind: Any, error: Any, trace: Any) -> None:
