@@ -44,8 +44,15 @@ PYTHON: str = "3.6"  # or newer is what ntn.py needs: start it with python3, as 
 if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "safe_path", False)):
     del sys.path[0]  # the script's own directory: a json.py downloaded beside it must not run
 
-import json
 import os
+
+
+if __name__ == "__main__":  # Ctrl-C before and after `main` is no reason for a traceback either
+    sys.excepthook = lambda kind, error, trace: (
+        os._exit(130) if issubclass(kind, KeyboardInterrupt)
+        else sys.__excepthook__(kind, error, trace))
+
+import json
 import re
 import time
 from abc import ABC, abstractmethod
@@ -195,7 +202,7 @@ def load_settings(options: Mapping[str, str], environ: Mapping[str, str]) -> Set
     """Settings by precedence: flag, environment variable, default. An empty variable is unset."""
     environ = {name: value for name, value in environ.items() if value}
     get = environ.get
-    environment = options.get("--env") or get("NOTION_ENV") or "prod"
+    environment = options.get("--env", get("NOTION_ENV", "prod"))
     if environment not in ENVIRONMENTS:
         raise UsageError("There is no environment %r: --env and NOTION_ENV take %s." % (
             environment, "local, dev, stg or prod"), nearest(environment, ENVIRONMENTS))
@@ -211,7 +218,7 @@ def load_settings(options: Mapping[str, str], environ: Mapping[str, str]) -> Set
         choose_origin(environ, "NOTION_BASE_URL", login_origin),
         choose_origin(environ, "NOTION_API_BASE_URL", api_origin),
         choose_origin(environ, "NOTION_API_DOCS_BASE_URL", DOCS_ORIGIN),
-        options.get("--notion-version") or get("NOTION_API_VERSION") or NOTION_VERSION,
+        options.get("--notion-version", get("NOTION_API_VERSION", NOTION_VERSION)),
         get("NOTION_WORKSPACE_ID"),
         Credential(token, "NOTION_API_TOKEN", None) if token else None,
         None if keyring is None else keyring == "1",
@@ -254,7 +261,22 @@ def parse_origin(url: str, exact: bool = True) -> Optional[str]:
 
 
 def is_safe_origin(origin: str) -> bool:
-    return bool(re.match(r"https://|http://(localhost|127(\.\d{1,3}){3}|\[::1\])(:\d+)?\Z", origin))
+    """Whether it is https, or http to this machine."""
+    octet = r"\.(25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)"
+    loopback = r"(localhost|127(%s){3}|\[::1\])(:\d+)?\Z" % octet
+    return bool(re.match("https://|http://" + loopback, origin))
+
+
+def find_home(environ: Mapping[str, str]) -> str:
+    if os.name == "nt":
+        return environ.get("USERPROFILE") or ""
+    if environ.get("HOME"):
+        return environ["HOME"]
+    import pwd
+    try:
+        return pwd.getpwuid(os.getuid()).pw_dir
+    except KeyError:  # a container may run under an ID that nobody has
+        return ""
 
 
 def find_directories(environ: Mapping[str, str]) -> Tuple[Optional[str], Optional[str]]:
@@ -268,8 +290,7 @@ def find_directories(environ: Mapping[str, str]) -> Tuple[Optional[str], Optiona
         path = get(name)
         return os.path.join(path, "notion") if path and os.path.isabs(path) else None
 
-    home = get("HOME") if os.name != "nt" else None
-    home = home or os.path.expanduser("~")
+    home = find_home(environ)
     config, cache = absolute("XDG_CONFIG_HOME"), absolute("XDG_CACHE_HOME")
     if os.name == "nt":
         config = absolute("APPDATA") or config
@@ -329,6 +350,14 @@ class Console:
     def colour(self) -> bool:
         return self.is_fancy(self.stdout) and not self.get("NO_COLOR")
 
+    def tick(self, stream: Optional[TextIO]) -> str:
+        """The sign for what went well, or a word where `stream` has no such sign."""
+        try:
+            "✔".encode(stream.encoding if stream else "ascii")
+            return "✔"
+        except UnicodeEncodeError:
+            return "OK"
+
     def emit(self, data: Union[str, bytes]) -> None:
         """Write to stdout: text as the terminal can show it, bytes as they are."""
         if self.stdout is None:
@@ -345,13 +374,15 @@ class Console:
             raise CliError("Cannot write to standard output: %s." % reason(error)) from None
 
     def emit_json(self, value: Json) -> None:
-        text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
-        self.emit(text.encode("utf-8", "backslashreplace"))
+        self.emit((format_json(value, "  ") + "\n").encode("utf-8"))
 
     def say(self, text: str) -> None:
         """Write words for people to stderr."""
         self._write(("\r\x1b[K" if self._live else "") + visible(self.redact(text)) + "\n")
         self._live = False
+
+    def succeed(self, text: str) -> None:
+        self.say("%s %s" % (self.tick(self.stderr), text))
 
     def ask(self, prompt: str) -> None:
         self._write(visible(prompt))
@@ -359,7 +390,7 @@ class Console:
     def live(self, text: str) -> None:
         """Replace the line being shown on the terminal; the empty text removes it."""
         if self.is_fancy(self.stderr) and (text or self._live):
-            text = visible(self.redact(text))[:terminal_width(self.stderr) - 1]
+            text = one_line(self.redact(text))[:terminal_width(self.stderr) - 1]
             self._write("\r" + text + "\x1b[K")
             self._live = bool(text)
 
@@ -370,8 +401,9 @@ class Console:
             self.say("\n".join((mark + " " + line).rstrip() for line in text.split("\n")))
 
     def redact(self, text: str) -> str:
-        for secret in self.secrets:
-            text = text.replace(secret, "[redacted]")
+        for secret in list(self.secrets):  # another thread may add one
+            if len(secret) > 7:  # else it is no real one, and ordinary words would suffer
+                text = text.replace(secret, "[redacted]")
         return text
 
     def _write(self, text: str) -> None:
@@ -399,7 +431,7 @@ def encode_text(text: str, stream: TextIO) -> bytes:
     try:
         return text.encode(encoding)
     except UnicodeEncodeError:
-        return text.replace("✔", "OK").replace("…", "...").encode(encoding, "backslashreplace")
+        return text.encode(encoding, "backslashreplace")
 
 
 def discard(stream: TextIO) -> None:
@@ -452,6 +484,60 @@ def call_with_limit(function: Callable[[], Result], limit: float,
     if errors:
         raise errors[0]
     return results[0]
+
+
+class Number:
+    """A JSON number as it was written: a float would lose 1.10 and 12345678901234567890123.0."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __float__(self) -> float:
+        return float(self.text)
+
+
+class Gap:
+    """A place in an array that only a higher index has made so far; it is sent as null."""
+
+
+def parse_json(text: str) -> Json:
+    """A JSON text with its numbers as they were written; ValueError if it is none."""
+    def refuse(name: str) -> None:
+        raise ValueError("%s is not JSON" % name)
+    try:
+        return json.loads(text, parse_float=Number, parse_int=Number, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
+QUOTE = json.JSONEncoder(ensure_ascii=False).encode
+
+
+Paint = Callable[[str, str], str]  # (key, string, number or literal; its text) to the text shown
+
+
+def format_json(value: Json, indent: str = "", paint: Paint = lambda kind, text: text,
+                margin: str = "\n") -> str:
+    """A JSON text of `value`, with a Number as it was written; compact, or indented and painted.
+
+    No string in it holds a character that could act on a terminal.
+    """
+    if isinstance(value, Number):
+        return paint("number", value.text)
+    if isinstance(value, str):
+        return paint("string", visible(QUOTE(value)))
+    inner = margin + indent
+    if isinstance(value, dict):
+        ends, separator = "{}", ": " if indent else ":"
+        parts = [paint("key", visible(QUOTE(key))) + separator
+                 + format_json(item, indent, paint, inner) for key, item in value.items()]
+    elif isinstance(value, list):
+        ends, parts = "[]", [format_json(item, indent, paint, inner) for item in value]
+    else:
+        return paint("literal", "null" if value is Gap else QUOTE(value))
+    if indent and parts:
+        return ends[0] + inner + ("," + inner).join(parts) + margin + ends[1]
+    return ends[0] + ",".join(parts) + ends[1]
 
 
 # ---- 5 HTTP -------------------------------------------------------------------------------------
@@ -510,13 +596,12 @@ class Watchdog:
 class Response:
     """An answer with any status. `headers` keeps repeats and order and ignores case in look-ups."""
 
-    def __init__(self, raw: Any, explain: Callable[[BaseException], CliError],
-                 finish: Callable[[bool], None]) -> None:
+    def __init__(self, raw: Any, client: "Client", watchdog: Watchdog) -> None:
         self.status: int = raw.status
         self.reason: str = raw.reason.strip()
         self.version: int = raw.version  # 10 or 11
         self.headers = raw.headers
-        self._raw, self._explain, self._finish = raw, explain, finish
+        self._raw, self._client, self._watchdog = raw, client, watchdog
         self._body: Optional[bytes] = None
 
     @property
@@ -528,20 +613,25 @@ class Response:
         if self._body is not None:
             yield self._body
             return
-        complete = False
+        complete, traced = False, []
         try:
             decode = _decoder(self.headers.get("Content-Encoding", ""))
             for chunk in self._wire_chunks():
                 for piece in decode(chunk):
+                    if self._client.console.verbose:
+                        traced.append(piece)
                     yield piece
-            for piece in decode(b""):
-                yield piece
             complete = True
         except Exception as error:
-            raise self._explain(error) from None
+            raise self._client.explain(error, self._watchdog) from None
         finally:
             self._raw.close()
-            self._finish(complete)
+            self._watchdog.stop()
+            if not complete:
+                self._client.close()
+            if traced:
+                text = b"".join(traced).decode("utf-8", "backslashreplace")
+                self._client.console.trace("<", text)
 
     def _wire_chunks(self) -> Iterator[bytes]:
         left = self._raw.length  # None where the end of the body is told otherwise
@@ -552,8 +642,11 @@ class Response:
             if left is not None:
                 left -= len(chunk)
             yield chunk
+        if self._watchdog.expired:  # its shutting down looks like an end, too
+            raise TimeoutError
         if left:  # http.client takes an early end for the end
             raise ConnectionResetError("the answer broke off, %s short" % plural(left, "byte"))
+        yield b""
 
     @property
     def body(self) -> bytes:
@@ -562,12 +655,23 @@ class Response:
             self._body = b"".join(self.chunks())
         return self._body
 
+    def drain(self) -> None:
+        """Read the body as far as it comes, so that the connection may serve the next request."""
+        try:
+            self._body = self.body
+        except NetworkError:
+            self._body = b""
+
+    @property
+    def status_text(self) -> str:
+        return ("%d %s" % (self.status, self.reason)).strip()
+
     def json(self) -> Json:
         """The body as json.loads has it. CliError (5) if it is no JSON."""
         try:
             return json.loads(self.body.decode("utf-8"))
         except (ValueError, RecursionError):
-            raise CliError("The answer (%d %s) is not JSON." % (self.status, self.reason), "",
+            raise CliError("The answer (%s) is not JSON." % self.status_text, "",
                            EXIT_API) from None
 
     def date(self) -> Optional[float]:
@@ -577,7 +681,7 @@ class Response:
     def retry_after(self, now: float) -> Optional[float]:
         """Seconds that Retry-After asks for, given as seconds or as a date (RFC 9110, 10.2.3)."""
         text = self.headers.get("Retry-After", "").strip()
-        if re.fullmatch(r"[0-9]{1,9}", text):
+        if re.fullmatch(r"[0-9]{1,15}", text):
             return float(text)
         until = parse_http_date(text)
         return None if until is None else max(0.0, until - (self.date() or now))
@@ -660,15 +764,6 @@ class Client:
         self._trace_request(method, url, headers, body)
         watchdog = Watchdog(self.limit)
 
-        def explain(error: BaseException) -> CliError:
-            self.close()
-            return explain_failure(error, origin or "", self._via, watchdog, self.console.environ)
-
-        def finish(complete: bool) -> None:
-            watchdog.stop()
-            if not complete:
-                self.close()
-
         try:
             self._connect(origin, watchdog)
             if self._via is not None and origin.startswith("http:"):
@@ -677,14 +772,21 @@ class Client:
             raw = self._transmit(method, target, headers, body)
         except Exception as error:
             watchdog.stop()
-            raise explain(error) from None
+            raise self.explain(error, watchdog) from None
         except BaseException:
             watchdog.stop()
             self.close()
             raise
-        response = Response(raw, explain, finish)
-        self._trace_response(response)
+        response = Response(raw, self, watchdog)
+        if self.console.verbose:
+            self.console.trace("<", "\n".join([response.status_text]
+                                              + header_lines(raw.headers.items()) + [""]))
         return response
+
+    def explain(self, error: BaseException, watchdog: Watchdog) -> CliError:
+        """What an exception of this connection means, which is of no use any more."""
+        self.close()
+        return explain_failure(error, self._origin, self._via, watchdog, self.console.environ)
 
     def send_with_retries(self, method: str, url: str, headers: Pairs, body: Body = None
                           ) -> Response:
@@ -705,8 +807,8 @@ class Client:
                 asked = response.retry_after(self.console.clock.time())
                 if tries == TRIES or asked is not None and waited + asked > RETRY_LIMIT:
                     return response
-                _ = response.body  # read to its end, so that its connection serves the next try
-                problem = "Notion answered %d %s." % (status, response.reason)
+                response.drain()
+                problem = "Notion answered %s." % response.status_text
             except NetworkError as error:
                 if tries == TRIES or not repeatable or error.kind != "broken":
                     raise
@@ -728,6 +830,7 @@ class Client:
             import http.client
             self._origin, self._via = origin, find_proxy(origin, self.console.environ)
             self._connection = http.client.HTTPConnection(origin.split("//")[1])
+            self._connection.response_class = strict_response_class()
             self._connection.sock = open_connection(origin, self._via, watchdog)
         watchdog.sock = self._connection.sock
         watchdog.sock.settimeout(watchdog.left())
@@ -748,28 +851,52 @@ class Client:
                 connection.send(chunk)
         except (BrokenPipeError, ConnectionResetError):
             pass  # a server may refuse a body before its end: its answer says why, if there is one
-        return connection.getresponse()
+        raw = connection.getresponse()
+        if raw.headers.get_payload():  # the parser stopped at a line that is no header
+            raise ConnectionResetError("its headers cannot be read")
+        return raw
 
     def _trace_request(self, method: str, url: str, headers: Pairs, body: Body) -> None:
         if self.console.verbose:
-            lines = ["%s %s" % (method, url)] + _header_lines(headers) + [""]
+            lines = ["%s %s" % (method, url)] + header_lines(headers) + [""]
             self.console.trace(">", "\n".join(lines))
             if isinstance(body, FileBody):
                 self.console.trace(">", "(a body of %s)" % plural(body.length, "byte"))
             elif body:
                 self.console.trace(">", body.decode("utf-8", "backslashreplace"))
 
-    def _trace_response(self, response: Response) -> None:
-        if self.console.verbose:
-            lines = ["%d %s" % (response.status, response.reason)]
-            self.console.trace("<", "\n".join(
-                lines + _header_lines(response.headers.items()) + [""]))
-            if response.body:
-                self.console.trace("<", response.body.decode("utf-8", "backslashreplace"))
+
+def strict_response_class() -> Any:
+    """http.client's response, but headers that are cut off are an error, and 103 is no answer."""
+    import http.client
+    import io
+
+    class Reader(io.BufferedReader):
+        lines = 0
+
+        def readline(self, size: Optional[int] = -1) -> bytes:
+            line = super().readline(size)
+            self.lines += 1
+            if not line and self.lines > 1:
+                raise ConnectionResetError("the answer broke off")
+            return line
+
+    class StrictResponse(http.client.HTTPResponse):
+        def begin(self) -> None:
+            if not isinstance(self.fp, Reader):
+                self.fp = Reader(self.fp.detach())
+            super().begin()
+            while 100 <= self.status < 200 and self.status != 101:
+                self.headers = self.msg = None  # type: ignore[assignment]
+                super().begin()
+
+    return StrictResponse
 
 
-def _header_lines(headers: Iterable[Tuple[str, str]]) -> List[str]:
-    return ["%s: %s" % (name, "[redacted]" if name.lower() in SECRET_HEADERS else value)
+def header_lines(headers: Iterable[Tuple[str, str]], secrets: bool = False) -> List[str]:
+    """Headers, each as one line, by default without secrets; a folded one is unfolded."""
+    return [("%s: %s" % (name, "[redacted]" if name.lower() in SECRET_HEADERS and not secrets
+                         else re.sub(r"\s*[\r\n]\s*", " ", value))).rstrip()
             for name, value in headers]
 
 
@@ -898,8 +1025,8 @@ def explain_failure(error: BaseException, origin: str, proxy: Optional[Proxy],
     if watchdog.expired or isinstance(error, (socket.timeout, TimeoutError)):
         kind, what = "timeout", "%s did not answer in time (%g s)." % (
             peer, watchdog.limit or IDLE_TIMEOUT)
-        hint = "Try again later" + (", or with a longer --timeout." if watchdog.limit else ".")
-    elif isinstance(error, socket.gaierror):
+        hint = "Try again later."
+    elif isinstance(error, (socket.gaierror, UnicodeError)):
         kind, what = "dns", "the name %s cannot be resolved (%s)." % (
             proxy.host if proxy else host, reason(error))
         hint = "Check the network connection and the name server."
@@ -978,10 +1105,11 @@ def read_file(path: str) -> Optional[bytes]:
     except OSError as error:
         raise CliError("Cannot read %s: %s." % (path, reason(error)), "Check who may read it."
                        ) from None
+    mode = os.fstat(descriptor).st_mode
+    if mode & 0o170000 != 0o100000:
+        os.close(descriptor)
+        raise DamagedFile(path, "it is no regular file")
     with open(descriptor, "rb") as file:
-        mode = os.fstat(descriptor).st_mode
-        if mode & 0o170000 != 0o100000:
-            raise DamagedFile(path, "it is no regular file")
         if mode & 0o077 and os.name != "nt" and os.path.basename(path) in SECRET_FILES:
             try:
                 os.fchmod(descriptor, 0o600)
@@ -1013,7 +1141,7 @@ def write_file(path: str, data: Optional[bytes]) -> None:
         try:
             with open(descriptor, "wb") as file:
                 if os.name != "nt":
-                    os.fchmod(descriptor, 0o600)  # a umask can take the owner's bits away
+                    os.fchmod(descriptor, 0o600)
                 file.write(data)
                 file.flush()
                 os.fsync(descriptor)
@@ -1048,6 +1176,7 @@ def make_directory(path: str) -> None:
         make_directory(os.path.dirname(path))
         try:
             os.mkdir(path, 0o700)
+            os.chmod(path, 0o700)
         except FileExistsError:
             if not os.path.isdir(path):
                 raise
@@ -1065,7 +1194,9 @@ def locked(directory: str, console: Console) -> Iterator[None]:
                        "Check its permissions, or set NOTION_HOME to another directory.") from None
     try:
         deadline = console.clock.monotonic() + LOCK_LIMIT
-        while not try_lock(descriptor):
+        if os.fstat(descriptor).st_mode & 0o600 != 0o600:
+            os.chmod(path, 0o600)  # a umask can take the owner's bits away
+        while not try_lock(descriptor, path):
             if console.clock.monotonic() >= deadline:
                 raise CliError("Another process has held %s for %g s." % (path, LOCK_LIMIT),
                                "Find it with `fuser %s`, and try again when it is done." % path)
@@ -1075,7 +1206,8 @@ def locked(directory: str, console: Console) -> Iterator[None]:
         os.close(descriptor)
 
 
-def try_lock(descriptor: int) -> bool:
+def try_lock(descriptor: int, path: str) -> bool:
+    """Whether the lock is ours now. CliError where the file system has no locks."""
     try:
         if sys.platform == "win32":
             import msvcrt
@@ -1084,8 +1216,11 @@ def try_lock(descriptor: int) -> bool:
             import fcntl
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return True
-    except OSError:
+    except (BlockingIOError, PermissionError):
         return False
+    except OSError as error:
+        raise CliError("Cannot lock %s: %s." % (path, reason(error)),
+                       "Set NOTION_HOME to a directory on a local disk.") from None
 
 
 SECRET_FILES = {"auth.json", "pending-login.json"}
@@ -1097,8 +1232,8 @@ def load_json(path: str) -> Dict[str, Json]:
     if data is None:
         return {}
     try:
-        value = json.loads(data.decode("utf-8-sig"))
-    except (ValueError, RecursionError):
+        value = parse_json(data.decode("utf-8-sig"))
+    except ValueError:
         raise DamagedFile(path, "it is not valid JSON") from None
     if not isinstance(value, dict):
         raise DamagedFile(path, "it holds no JSON object")
@@ -1115,22 +1250,40 @@ def update_json(path: str, console: Console,
         value = load_json(path)
         if change(value) is False:
             return False
-        text = json.dumps(value, ensure_ascii=False, indent=2)
-        write_file(path, text.encode("utf-8", "backslashreplace"))
+        try:
+            text = format_json(value, "  ")
+        except RecursionError:
+            raise DamagedFile(path, "it is nested too deeply") from None
+        write_file(path, text.encode("utf-8"))
         return True
+
+
+def prove_file(path: str, console: Console) -> None:
+    """Find out that a state file can be replaced, and leave it as it is."""
+    with locked(os.path.dirname(path), console):
+        data = read_file(path)
+        write_file(path, b"{}" if data is None else data)
+        if data is None:
+            write_file(path, None)
 
 
 def set_aside(path: str, console: Console) -> None:
     """Move a damaged file away, under a name that says so, where a login must go on."""
-    try:
-        load_json(path)
-    except DamagedFile as error:
-        target = "%s.damaged-%d" % (path, console.clock.time())
+    path = os.path.realpath(path)
+    if not os.path.lexists(path):
+        return
+    with locked(os.path.dirname(path), console):
         try:
-            os.replace(path, target)
-        except OSError:
-            raise error from None
-        console.say("warning: %s It was moved to %s." % (error.message, target))
+            load_json(path)
+        except DamagedFile as error:
+            target = "%s.damaged-%d" % (path, console.clock.time())
+            while os.path.lexists(target):
+                target += "x"
+            try:
+                os.replace(path, target)
+            except OSError:
+                raise error from None
+            console.say("warning: %s It was moved to %s." % (error.message, target))
 
 
 def read_object(value: Json, key: str) -> Dict[str, Json]:
@@ -1173,7 +1326,7 @@ class Workspaces:
         wanted = self.settings.workspace_id
         if not wanted:
             return self.default()
-        return self.find(wanted) or wanted
+        return self.find(wanted) or dashed(wanted)
 
     def add(self, workspace_id: str, name: str) -> None:
         def change(data: Dict[str, Json]) -> None:
@@ -1220,6 +1373,12 @@ def undashed(workspace_id: str) -> str:
     return workspace_id.replace("-", "").lower()
 
 
+def dashed(workspace_id: str) -> str:
+    """A workspace ID in the form that is stored, whichever way it was written."""
+    found = re.fullmatch("(.{8})(.{4})(.{4})(.{4})(.{12})", undashed(workspace_id))
+    return "-".join(found.groups()) if found else workspace_id
+
+
 class Store(ABC):
     """A place that keeps tokens by workspace ID; every failure is a CliError that names it."""
 
@@ -1261,7 +1420,7 @@ class FileStore(Store):
 
     def prove(self) -> None:
         set_aside(self.name, self._console)
-        update_json(self.name, self._console, lambda data: None)
+        prove_file(self.name, self._console)
 
 
 class KeychainError(CliError):
@@ -1319,10 +1478,20 @@ class KeychainStore(Store):
     def prove(self) -> None:
         account, value = "ntn-probe-%d" % os.getpid(), os.urandom(8).hex()
         self.set(account, value)
-        kept = self.get(account)
-        self.delete(account)
+        kept = self._call(lambda keyring: self._take_back(keyring, account))
         if kept != value:
             raise KeychainError("The keychain does not keep what is written to it.")
+
+    def _take_back(self, keyring: Any, account: str) -> Optional[str]:
+        """The password of an account, which is deleted even if it cannot be read."""
+        try:
+            kept: Optional[str] = keyring.get_password(self.service, account)
+        except BaseException:
+            keyring.delete_password(self.service, account)
+            raise
+        if kept is not None:
+            keyring.delete_password(self.service, account)
+        return kept
 
     def _call(self, action: Callable[[Any], Any]) -> Any:
         if self._silent is not None:
@@ -1331,13 +1500,13 @@ class KeychainStore(Store):
             return call_with_limit(
                 lambda: action(load_keyring()), self._limit,
                 lambda: self._console.say("Waiting for the keychain: it may ask to be unlocked."))
-        except KeychainError:
+        except (KeychainError, KeyboardInterrupt):
             raise
         except TimeoutError:
             self._silent = KeychainError("The keychain did not answer within %d s."
                                          % self._limit)
             raise self._silent from None
-        except Exception as error:
+        except BaseException as error:  # a backend may raise anything: Rust's panics, SystemExit
             name = type(error).__name__
             if name == "NoKeyringError":
                 raise NoKeychain("No keychain was found on this system.") from None
@@ -1368,7 +1537,7 @@ class Tokens:
         value = load_json(path).get("keyring")
         if value is not None and not isinstance(value, bool):
             raise UsageError("`keyring` in %s is %s: it can be true, false, or left out." % (
-                path, json.dumps(value)))
+                path, format_json(value)))
         return value
 
     def get(self, workspace_id: str) -> Optional[Credential]:
@@ -1403,7 +1572,7 @@ class Tokens:
         """Store a token in one place, read it back there, and say which place that is."""
         mode = self.use_keychain()
         store: Store = self.file if mode is False or self._unusable else self.keychain
-        held = self.file.get(workspace_id) is not None
+        suspect = self._is_in_keychain_alone(workspace_id)
         try:
             self._put_in(store, workspace_id, token)
         except KeychainError as error:
@@ -1417,9 +1586,7 @@ class Tokens:
         try:
             if store is self.keychain:
                 self.file.delete(workspace_id)
-            elif not self._unusable and not held and workspace_id in self.workspaces.known():
-                # An earlier login put it into the keychain. Only then is that asked: who sets
-                # NOTION_KEYRING=0 may have a keychain that hangs.
+            elif suspect:
                 self.keychain.delete(workspace_id)
         except NoKeychain:
             pass
@@ -1427,6 +1594,18 @@ class Tokens:
             self.console.say("warning: An older token of this workspace could not be removed. "
                              + error.message)
         return store.name
+
+    def _is_in_keychain_alone(self, workspace_id: str) -> bool:
+        """Whether an earlier login seems to have stored its token there.
+
+        Only then is the keychain asked after a login into auth.json: who sets NOTION_KEYRING=0 may
+        have a keychain that hangs.
+        """
+        try:
+            return self.file.get(workspace_id) is None and any(
+                workspace_id in self.workspaces.known(name) for name in ENVIRONMENTS)
+        except CliError:
+            return False
 
     def _put_in(self, store: Store, workspace_id: str, token: str) -> None:
         store.set(workspace_id, token)
@@ -1437,29 +1616,31 @@ class Tokens:
 
     def delete(self, workspace_id: str) -> bool:
         """Delete a token from both places; whether there was one. CliError if one is left."""
-        try:
-            found, failure = self.file.delete(workspace_id), None
-        except CliError as error:
-            found, failure = False, error
-        if self.use_keychain() is not False or not found:
+        failures: List[CliError] = []
+        found = False
+        for store in (self.file, self.keychain):
             try:
-                found = self.keychain.delete(workspace_id) or found
+                found = store.delete(workspace_id) or found
             except NoKeychain:
                 pass
             except KeychainError as error:
-                if not found:
-                    raise failure or error from None
-                self.console.say("warning: %s An older token may be left in it." % error.message)
-        if failure:
-            raise failure
+                if found:
+                    self.console.say("warning: %s An older token may be left in it."
+                                     % error.message)
+                else:
+                    failures.append(error)
+            except CliError as error:
+                failures.append(error)
+        if failures:
+            raise failures[0]
         return found
 
 
-def use_credential(settings: Settings, console: Console, limit: Optional[int] = None
+def use_credential(settings: Settings, console: Console, tokens: Optional[Tokens] = None
                    ) -> Credential:
     """The token to use: NOTION_API_TOKEN, else the stored one of the current workspace.
 
-    From here on no message can show it. `limit`: seconds for each call of the keychain.
+    From here on no message can show it.
     """
     if settings.credential is not None:
         if not TOKEN.fullmatch(settings.credential.token):
@@ -1467,7 +1648,7 @@ def use_credential(settings: Settings, console: Console, limit: Optional[int] = 
                            "Set it again, without spaces and line ends.", EXIT_AUTH)
         console.secrets.add(settings.credential.token)
         return settings.credential
-    tokens = Tokens(settings, console, limit)
+    tokens = tokens or Tokens(settings, console)
     workspace_id = tokens.workspaces.current()
     if workspace_id is None:
         raise CliError("Not logged in%s." % (
@@ -1520,7 +1701,7 @@ class TryLater(CliError):
     """An answer that says nothing about the login: too many requests, or a server in trouble."""
 
     def __init__(self, response: Response, now: float) -> None:
-        super().__init__("Notion answered %d %s." % (response.status, response.reason),
+        super().__init__("Notion answered %s." % response.status_text,
                          "Try again later.", EXIT_API)
         self.pause = response.retry_after(now)
 
@@ -1550,14 +1731,14 @@ def call_login(client: Client, origin: str, name: str, body: Dict[str, str]
     if response.status in (408, 429) or response.status >= 500:
         raise TryLater(response, client.console.clock.time())
     if 400 <= response.status < 500 and name.endswith("Redeem"):
-        raise LoginRefused("The login was refused (%d %s)." % (response.status, response.reason))
+        raise LoginRefused("The login was refused (%s)." % response.status_text)
     try:
-        answer = json.loads(content.decode("utf-8"))
-    except (ValueError, RecursionError):
+        answer = parse_json(content.decode("utf-8"))
+    except ValueError:
         answer = None
     if response.status != 200 or not isinstance(answer, dict):
-        raise CliError("The login server's answer cannot be understood (%d %s)." % (
-            response.status, response.reason), "Check NOTION_BASE_URL and --env.", EXIT_API)
+        raise CliError("The login server's answer cannot be understood (%s)."
+                       % response.status_text, "Check NOTION_BASE_URL and --env.", EXIT_API)
     return answer, response
 
 
@@ -1598,20 +1779,21 @@ def start_login(client: Client, settings: Settings) -> Tuple[PendingLogin, str, 
                        % (parse_origin(str(url), exact=False) or "not a web address"),
                        "It was not opened. Check NOTION_BASE_URL and your network.", EXIT_API)
     now = response.date() or client.console.clock.time()
-    expires = parse_expiry(answer.get("expiresAt"))
+    expires = parse_time(answer.get("expiresAt"))
     if expires is None or not 0 < expires - now < 86400:
         expires = now + LOGIN_LIFETIME
     return PendingLogin(session_id, settings.environment, settings.login_origin, int(now),
                         int(expires)), url, code
 
 
-def parse_expiry(value: Json) -> Optional[float]:
+def parse_time(value: Json) -> Optional[float]:
     """Unix seconds from seconds, milliseconds or ISO 8601; None from anything else."""
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return value / 1000 if abs(value) > 1e11 else float(value)
+    if isinstance(value, Number):
+        seconds = float(value)
+        return None if abs(seconds) > 1e15 else seconds / 1000 if abs(seconds) > 1e11 else seconds
     if isinstance(value, str):
         if re.fullmatch(r"[0-9]{1,15}", value):
-            return parse_expiry(int(value))
+            return parse_time(Number(value))
         found = re.fullmatch(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.\d+)?"
                              r"(?:Z|([+-])(\d\d):?(\d\d))?", value)
         if found:
@@ -1638,9 +1820,10 @@ def poll_login(client: Client, pending: PendingLogin) -> Tuple[Optional[Approval
         return None, response.date()
     if status == "expired":
         raise LoginRefused("Login session expired. Run 'ntn login' to start a new one.", "")
+    if not isinstance(status, str):
+        raise CliError("The login server's answer has no status.", "Try again.", EXIT_API)
     if status != "confirmed":
-        raise LoginRefused("The login was refused (%s)." % (
-            status if isinstance(status, str) else "no status"))
+        raise LoginRefused("The login was refused (%s)." % one_line(status))
     token, workspace_id, name = (answer.get(key) for key in ("token", "spaceId", "spaceName"))
     if not isinstance(token, str) or not TOKEN.fullmatch(token):
         raise CliError("The login was approved, but without a valid token.", "Try again.", EXIT_API)
@@ -1709,20 +1892,19 @@ def save_pending(pending: PendingLogin, settings: Settings, console: Console) ->
 def load_pending(settings: Settings, console: Console) -> Optional[PendingLogin]:
     """The login started last, None if there is none. Only sessionId and issuedAt need be there."""
     data = load_json(settings.cache_path(PENDING_FILE))
-    session_id, issued_at = data.get("sessionId"), data.get("issuedAt")
+    session_id = data.get("sessionId")
     if not isinstance(session_id, str) or not session_id:
         return None
     console.secrets.add(session_id)
-    if not isinstance(issued_at, (int, float)):
-        issued_at = console.clock.time()
-    expires_at = data.get("expiresAt")
-    if not isinstance(expires_at, (int, float)) or not 0 < expires_at - issued_at < 86400:
+    issued_at = parse_time(data.get("issuedAt")) or console.clock.time()
+    expires_at = parse_time(data.get("expiresAt"))
+    if expires_at is None or not 0 < expires_at - issued_at < 86400:
         expires_at = issued_at + LOGIN_LIFETIME
     environment, origin = data.get("environment"), data.get("origin")
-    if environment not in ENVIRONMENTS or not isinstance(origin, str) or (
-            parse_origin(origin) != origin or not is_safe_origin(origin)):
+    if not (isinstance(environment, str) and environment in ENVIRONMENTS and isinstance(origin, str)
+            and parse_origin(origin) == origin and is_safe_origin(origin)):
         environment, origin = settings.environment, settings.login_origin
-    return PendingLogin(session_id, str(environment), origin, int(issued_at), int(expires_at))
+    return PendingLogin(session_id, environment, origin, int(issued_at), int(expires_at))
 
 
 def delete_pending(settings: Settings, console: Console, session_id: str) -> bool:
@@ -1750,10 +1932,10 @@ def prove_writable(tokens: Tokens) -> None:
     for path in (settings.config_path("config.json"), settings.config_path("workspaces.json"),
                  settings.cache_path(PENDING_FILE)):
         set_aside(path, console)
-    for path in (settings.config_path(""), settings.cache_path("")):
-        with locked(os.path.dirname(path), console):
-            pass
     tokens.prove()
+    for path in (settings.config_path("config.json"), settings.config_path("workspaces.json"),
+                 settings.cache_path(PENDING_FILE)):
+        prove_file(path, console)
 
 
 def finish_login(approval: Approval, pending: PendingLogin, tokens: Tokens) -> str:
@@ -1823,14 +2005,6 @@ INPUT_HINT = "Use `Header:Value`, `name==value`, `path=value`, or `path:=json`."
 MAX_INDEX = 9999
 
 
-class Number(str):
-    """A JSON number as it was written: a float would lose 1.10 and 12345678901234567890123.0."""
-
-
-class Gap:
-    """A place in an array that only a higher index has made so far; it is sent as null."""
-
-
 Segment = Union[str, int, None]  # a key, an index, or None for `[]`, one after the last
 
 
@@ -1839,8 +2013,8 @@ class InputError(CliError):
 
     def __init__(self, text: str, place: int, problem: str) -> None:
         start = max(0, place - 60)
-        before = ("…" if start else "") + text[start:place]
-        after = text[place:start + 90] + ("…" if text[start + 90:] else "")
+        before = ("..." if start else "") + text[start:place]
+        after = text[place:start + 90] + ("..." if text[start + 90:] else "")
         before, after = (re.sub(r"\s", " ", visible(part)) for part in (before, after))
         super().__init__("Cannot read the input: %s.\n  %s\n  %s^" % (
             problem, before + after, " " * columns(before)), INPUT_HINT, EXIT_API)
@@ -1867,18 +2041,22 @@ class RequestInputs:
     def has_body(self) -> bool:
         return self.body is not Gap
 
+    @property
+    def has_token(self) -> bool:
+        return any(name.lower() == "authorization" for name, _ in self.headers)
+
     def add(self, text: str) -> None:
         """Take one input; its separator is the first outside brackets, the longest at that place.
 
         Raises InputError, which quotes it.
         """
-        if UNENCODABLE.search(text):
-            raise InputError(text, UNENCODABLE.search(text).start(),  # type: ignore[union-attr]
-                             "it is not valid UTF-8")
+        odd = UNENCODABLE.search(text)
+        if odd:
+            raise InputError(mask_secret(text), odd.start(), "it is not valid UTF-8")
         place, separator = find_separator(text)
         name, value = text[:place], text[place + len(separator):]
         if separator == ":":
-            self._add_header(text, name, value)
+            self.add_header(name, value.strip(" \t"), mask_secret(text))
         elif separator == "==":
             if not name:
                 raise InputError(text, 0, "the query parameter has no name")
@@ -1888,9 +2066,8 @@ class RequestInputs:
             content = value if separator == "=" else parse_input_json(text, place + 2)
             self.body = store_at(self.body, path, content, text)
 
-    def _add_header(self, text: str, name: str, value: str) -> None:
-        value = value.strip(" \t")
-        quoted = name + ":" + "*" * len(value) if name.lower() in SECRET_HEADERS else text
+    def add_header(self, name: str, value: str, quoted: str) -> None:
+        """Take one header; `quoted` is the input as an error may show it."""
         odd = next((place for place, char in enumerate(name) if not HEADER_NAME.match(char)), None)
         if odd is not None or not name:
             raise InputError(quoted, odd or 0, "a header name has no such character" if name
@@ -1899,12 +2076,18 @@ class RequestInputs:
             raise InputError(quoted, 0, "this header is set by ntn itself")
         control = re.search(r"[\x00-\x08\x0a-\x1f\x7f]", value)
         if control:
-            raise InputError(quoted, text.index(control.group()),
+            raise InputError(quoted, len(name) + 1 + control.start(),
                              "a header value has no control characters")
         self.headers.append((name, value))
 
 
 UNENCODABLE = re.compile("[\ud800-\udfff]")
+
+
+def mask_secret(text: str) -> str:
+    """An input as it may be quoted."""
+    name, colon, value = text.partition(":")
+    return name + colon + "*" * len(value) if name.strip().lower() in SECRET_HEADERS else text
 
 
 def find_separator(text: str) -> Tuple[int, str]:
@@ -1922,9 +2105,9 @@ def find_separator(text: str) -> Tuple[int, str]:
     raise InputError(text, len(text), "there is no separator in it")
 
 
-def parse_body_path(text: str, path: str) -> List[Segment]:
-    """The segments of a body path such as a[b].c[0][]; `a[b]c` is `a.b.c`."""
-    segments: List[Segment] = []
+def parse_body_path(text: str, path: str) -> List[Tuple[int, Segment]]:
+    """(place, segment) of a body path such as a[b].c[0][]; `a[b]c` is `a.b.c`."""
+    segments: List[Tuple[int, Segment]] = []
     place, separated = 0, True  # whether a plain segment has to come
     while place < len(path):
         if path[place] == "[":
@@ -1932,7 +2115,7 @@ def parse_body_path(text: str, path: str) -> List[Segment]:
                 raise InputError(text, place, "there is nothing between the dot and the bracket")
             end = path.index("]", place)
             inner = path[place + 1:end]
-            segments.append(parse_segment(text, place + 1, inner) if inner else None)
+            segments.append((place + 1, parse_segment(text, place + 1, inner) if inner else None))
             place, separated = end + 1, False
             if path[place:place + 1] == ".":
                 place, separated = place + 1, True
@@ -1943,7 +2126,7 @@ def parse_body_path(text: str, path: str) -> List[Segment]:
             raise InputError(text, end, "this bracket was not opened")
         if end == place:
             raise InputError(text, place, "a key is missing here")
-        segments.append(parse_segment(text, place, path[place:end]))
+        segments.append((place, parse_segment(text, place, path[place:end])))
         separated = path[end:end + 1] == "."
         place = end + 1 if separated else end
     if separated:
@@ -1967,20 +2150,20 @@ def parse_input_json(text: str, place: int) -> Json:
             getattr(error, "msg", None) or str(error))) from None
 
 
-def store_at(root: Json, path: List[Segment], value: Json, text: str) -> Json:
+def store_at(root: Json, path: List[Tuple[int, Segment]], value: Json, text: str) -> Json:
     """`root` with `value` at `path`; containers that are missing on the way are made."""
     top = [root]
     holder: Json = top
     step: Segment = 0
-    for segment in path:
+    for place, segment in path:
         found = holder[step]
         if found is Gap:
             found = holder[step] = {} if isinstance(segment, str) else []
         if not isinstance(found, dict if isinstance(segment, str) else list):
             kind = ("an object" if isinstance(found, dict) else
                     "an array" if isinstance(found, list) else "a value")
-            raise InputError(text, 0, "%s cannot be set, since an earlier input put %s there" % (
-                "the key %r" % segment if isinstance(segment, str) else
+            raise InputError(text, place, "%s cannot be set, since an earlier input put %s there"
+                             % ("the key %r" % segment if isinstance(segment, str) else
                 "an index" if segment is not None else "`[]`", kind))
         if isinstance(found, list):
             segment = len(found) if segment is None else segment
@@ -1992,46 +2175,6 @@ def store_at(root: Json, path: List[Segment], value: Json, text: str) -> Json:
     return top[0]
 
 
-def parse_json(text: str) -> Json:
-    """A JSON text with its numbers as they were written; ValueError if it is none."""
-    def refuse(name: str) -> None:
-        raise ValueError("%s is not JSON" % name)
-    try:
-        return json.loads(text, parse_float=Number, parse_int=Number, parse_constant=refuse)
-    except RecursionError:
-        raise ValueError("it is nested too deeply") from None
-
-
-QUOTE = json.JSONEncoder(ensure_ascii=False).encode
-
-
-Paint = Callable[[str, str], str]  # (key, string, number or literal; its text) to the text shown
-
-
-def format_json(value: Json, indent: str = "", paint: Paint = lambda kind, text: text,
-                margin: str = "\n") -> str:
-    """A JSON text of `value`, with a Number as it was written; compact, or indented and painted.
-
-    No string in it holds a character that could act on a terminal.
-    """
-    if isinstance(value, Number):
-        return paint("number", str(value))
-    if isinstance(value, str):
-        return paint("string", visible(QUOTE(value)))
-    inner = margin + indent
-    if isinstance(value, dict):
-        ends, separator = "{}", ": " if indent else ":"
-        parts = [paint("key", visible(QUOTE(key))) + separator
-                 + format_json(item, indent, paint, inner) for key, item in value.items()]
-    elif isinstance(value, list):
-        ends, parts = "[]", [format_json(item, indent, paint, inner) for item in value]
-    else:
-        return paint("literal", "null" if value is Gap else QUOTE(value))
-    if indent and parts:
-        return ends[0] + inner + ("," + inner).join(parts) + margin + ends[1]
-    return ends[0] + ",".join(parts) + ends[1]
-
-
 def encode_json(value: Json) -> bytes:
     """The bytes of a request body; bytes stay as they are."""
     if isinstance(value, bytes):
@@ -2039,7 +2182,7 @@ def encode_json(value: Json) -> bytes:
     try:
         return format_json(value).encode("utf-8")
     except RecursionError:
-        raise CliError("The body is nested too deeply.", "", EXIT_API) from None
+        raise CliError("The JSON is nested too deeply.", "", EXIT_API) from None
 
 
 def build_url(api_origin: str, path: str, query: Iterable[Tuple[str, str]]) -> str:
@@ -2050,7 +2193,8 @@ def build_url(api_origin: str, path: str, query: Iterable[Tuple[str, str]]) -> s
         origin = parse_origin(path, exact=False)
         if origin != api_origin:
             raise CliError("%s is not an address of the API, which is at %s."
-                           % (path, api_origin), "Give the path alone, such as v1/users/me.",
+                           % (re.sub("//[^/]*@", "//***@", path), api_origin),
+                           "Give the path alone, such as v1/users/me.",
                            EXIT_API)
         rest = re.sub(r"^[^:]+://[^/?#]*/*", "", path)
     where, mark, given = rest.partition("?")
@@ -2181,6 +2325,7 @@ Commands:
   whoami          show whose token is used
   auth token      print the token
   api             call the Notion API
+  api ls          list what can be called
   doctor          check what a login and a call need
   debug           show the state of this installation, for a bug report
 
@@ -2236,15 +2381,17 @@ Options:
   --no-wait               ask once; exit code 8 if the login is not approved yet
   --json                  print one JSON document on stdout
 """ + HELP_GLOBAL + """
-Exit codes: 0 logged in, 4 refused, expired or not started, 5 network, 8 still pending
+Exit codes: 0 logged in, 1 it cannot be stored, 4 refused, expired or not started, 5 network,
+8 still pending
 """
 
 
 def cmd_login(args: Arguments, settings: Settings, console: Console) -> int:
     tokens = Tokens(settings, console)
     warn_of_token(settings, console)
-    for name in ("config.json", "workspaces.json"):
-        set_aside(settings.config_path(name), console)
+    if "--workspace" not in args.options:  # which needs no login, so that nothing need be moved
+        for name in ("config.json", "workspaces.json"):
+            set_aside(settings.config_path(name), console)
     interactive = console.interactive and "--no-browser" not in args.options
     chosen = choose_workspace(args, tokens, console, interactive)
     if chosen is not None:
@@ -2252,16 +2399,19 @@ def cmd_login(args: Arguments, settings: Settings, console: Console) -> int:
         credential = tokens.get(chosen)
         if credential is not None:
             tokens.workspaces.set_default(chosen)
-            console.say("✔ Switched to workspace %s" % name)
+            console.succeed("Switched to workspace %s" % one_line(name))
             report_login(args, console, "switched", chosen, name, credential.source)
             return EXIT_OK
-        console.say("The token of workspace %s is gone, so a new login is needed." % name)
+        console.say("The token of workspace %s is gone, so a new login is needed."
+                    % one_line(name))
     prove_writable(tokens)
     client = Client(console, CALL_LIMIT)
-    pending, url, code = start_login(client, settings)
+    try:
+        pending, url, code = start_login(client, settings)
+    finally:
+        client.close()
     save_pending(pending, settings, console)
     if not interactive:
-        client.close()
         show_instructions(args, console, pending, url, code)
         return EXIT_OK
     console.say(LOGIN_TEXT % (url, code))
@@ -2310,7 +2460,8 @@ def pick_workspace(workspaces: Workspaces, console: Console) -> Optional[str]:
     preset = choices.index(default) + 1 if default in known else len(choices)
     while True:
         console.ask("Number [%d]: " % preset)
-        answer = console.stdin.readline() if console.stdin else ""
+        line = console.stdin.buffer.readline() if console.stdin else b""
+        answer = line.decode("utf-8", "replace")
         if not answer:
             console.say("")
             raise CliError("No workspace was chosen.", "", EXIT_INTERRUPTED)
@@ -2363,6 +2514,7 @@ def wait_and_finish(args: Arguments, client: Client, pending: PendingLogin, toke
     try:
         approval = wait_for_approval(client, pending)
     except KeyboardInterrupt:
+        console.live(" ")  # over the ^C
         console.say(kept)
         raise
     except (NetworkError, TryLater) as error:
@@ -2380,7 +2532,7 @@ def conclude_login(args: Arguments, approval: Approval, pending: PendingLogin, t
     settings, console = tokens.settings, tokens.console
     stored_in = finish_login(approval, pending, tokens)
     workspace_id, name = approval.workspace_id, approval.workspace_name
-    console.say("✔ Logged in to workspace %s\n  The token is stored in %s" % (
+    console.succeed("Logged in to workspace %s\n  The token is stored in %s" % (
         one_line(name), stored_in))
     if settings.workspace_id and undashed(settings.workspace_id) != undashed(workspace_id):
         console.say("warning: NOTION_WORKSPACE_ID names another workspace and takes precedence.")
@@ -2450,18 +2602,32 @@ def cmd_logout(args: Arguments, settings: Settings, console: Console) -> int:
                 failures.append(error)
             return None
 
+    names: Dict[str, str] = {}
     wanted = args.options.get("--workspace")
     if wanted is not None:
-        found = workspaces.find(wanted)
+        try:
+            found = workspaces.find(wanted)
+        except DamagedFile as error:
+            if len(undashed(wanted)) != 32:
+                raise
+            found = dashed(wanted)  # an ID is enough to delete its token
+            failures.append(error)
         if found is None:
             raise CliError("You have not logged in to a workspace %r." % wanted, "", EXIT_AUTH)
         gone = [found]
     else:
-        gone = list(attempt(workspaces.known) or {})
+        names = attempt(workspaces.known) or {}
+        gone = list(names)
         default = attempt(workspaces.default)
         gone += [default] if default and default not in gone else []
         done.append(bool(attempt(partial(forget_pending, settings, console))))
-    done += [bool(attempt(partial(tokens.delete, workspace_id))) for workspace_id in gone]
+    attempt(partial(load_json, tokens.file.name))
+    for workspace_id in gone:
+        before = len(failures)
+        done.append(bool(attempt(partial(tokens.delete, workspace_id))))
+        for failure in failures[before:]:
+            failure.message = "The token of workspace %s is left: %s" % (
+                names.get(workspace_id, workspace_id), failure.message)
     done += [bool(attempt(partial(step, gone))) for step in (
         workspaces.forget, workspaces.clear_default)]
     if settings.credential is not None:
@@ -2470,7 +2636,7 @@ def cmd_logout(args: Arguments, settings: Settings, console: Console) -> int:
         for failure in failures[:-1]:
             console.say("error: " + failure.message)
         raise CliError(failures[-1].message, "The rest was forgotten.")
-    console.say("✔ Logged out" if any(done) else "✔ Already logged out")
+    console.succeed("Logged out" if any(done) else "Already logged out")
     return EXIT_OK
 
 
@@ -2487,7 +2653,8 @@ Options:
 """ + HELP_GLOBAL + """
 Environment variables: NOTION_API_TOKEN, NOTION_WORKSPACE_ID, NOTION_KEYRING, NOTION_HOME
 
-Exit codes: 0 done, 4 not logged in or token refused, 5 the API or the network failed
+Exit codes: 0 done, 1 the token cannot be read, 4 not logged in or token refused, 5 the API or the
+network failed
 """
 
 
@@ -2626,8 +2793,9 @@ def cmd_api(args: Arguments, settings: Settings, console: Console) -> int:
     path = args.inputs[0]
     build_url(settings.api_origin, path, inputs.query)  # refuses what is no path, before all else
     body = choose_body(options, inputs, console)
-    own_token = any(name.lower() == "authorization" for name, _ in inputs.headers)
-    credential = None if own_token else use_credential(settings, console)
+    console.secrets.update(value.split()[-1] for name, value in inputs.headers
+                           if value and name.lower() in SECRET_HEADERS)
+    credential = None if inputs.has_token else use_credential(settings, console)
     if body is None and method not in ("GET", "HEAD", "DELETE"):
         body = read_piped_body(console)
     method = method or ("GET" if body is None else "POST")
@@ -2669,10 +2837,15 @@ class Api:
 
         Raises CliError; its hint names the cursor to go on from.
         """
-        cursor = ""
-        seen: Set[str] = set()
+        from urllib.parse import parse_qsl
+        path, _, given = path.partition("?")
+        query = parse_qsl(given, keep_blank_values=True) + query
         if method == "POST" and body is None:
             body = b"{}"
+        cursor, seen = "", {value for name, value in query if name == "start_cursor"}
+        if isinstance(body, bytes):
+            value = parse_json(body.decode("utf-8"))
+            seen.add(str(value.get("start_cursor")) if isinstance(value, dict) else "")
         while True:
             try:
                 results, following = self._page(method, path, query, body)
@@ -2730,7 +2903,7 @@ def print_pages(api: Api, method: str, path: str, query: Pairs, body: Body) -> N
     counting = not console.is_terminal(console.stdout)
     try:
         for results, _ in api.pages(method, path, query, body):
-            console.emit("".join([format_json(item) + "\n" for item in results]).encode("utf-8"))
+            console.emit(b"".join([encode_json(item) + b"\n" for item in results]))
             count += len(results)
             if counting:
                 console.live(plural(count, "result"))
@@ -2776,6 +2949,9 @@ def make_form(name: str, fields: Json, console: Console) -> FileBody:
         raise CliError("The fields of a form have names, which an array has not.", INPUT_HINT,
                        EXIT_API)
     from mimetypes import guess_type
+    kind, packed = guess_type(os.path.basename(name))
+    if packed or not kind:
+        kind = "application/gzip" if packed == "gzip" else "application/octet-stream"
     path = native_path(name)
     size = measure_file(path, name)
     boundary = "ntn-" + os.urandom(16).hex()
@@ -2785,7 +2961,7 @@ def make_form(name: str, fields: Json, console: Console) -> FileBody:
              for key, item in fields.items()]
     head = "".join(parts) + _form_part(
         boundary, 'name="file"; filename="%s"' % _quote_parameter(base),
-        "Content-Type: %s\r\n" % (guess_type(base)[0] or "application/octet-stream"), "")[:-2]
+        "Content-Type: %s\r\n" % kind, "")[:-2]
     before = head.encode("utf-8", "surrogateescape")
     after = ("\r\n--%s--\r\n" % boundary).encode("ascii")
 
@@ -2859,16 +3035,12 @@ def merge_headers(defaults: Pairs, given: Pairs) -> Pairs:
 
 def api_error(response: Response, credential: Optional[Credential], hint: str = "") -> CliError:
     """What an answer with a status from 300 up means; its body becomes the message."""
-    status = " ".join([str(response.status), response.reason]).strip()
+    status = response.status_text
     if response.status < 400:
         target = parse_origin(redirect_target("", response), exact=False) or "another address"
         return CliError("Public API request failed (%s): it is redirected to %s, and no redirect "
                         "is followed." % (status, target), "Check NOTION_API_BASE_URL.", EXIT_API)
-    try:
-        answer = response.json()
-    except CliError:
-        answer = None
-    answer = answer if isinstance(answer, dict) else {}
+    answer = read_error(response)
     request_id = answer.get("request_id") or response.headers.get("x-request-id")
     tail = "\n  request id: %s" % one_line(str(request_id)) if request_id else ""
     if response.status == 401:
@@ -2890,18 +3062,25 @@ def api_error(response: Response, credential: Optional[Credential], hint: str = 
                     hint, EXIT_API)
 
 
+def read_error(response: Response) -> Dict[str, Json]:
+    """The object in the body of an error, empty if there is none or it does not come."""
+    response.drain()
+    try:
+        answer = response.json()
+    except CliError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
 def teach(response: Response, method: str, path: str, settings: Settings, console: Console) -> str:
     """A hint for the commonest mistakes behind a refusal; what it needs to know is in the cache."""
-    where = path.split("?")[0].strip("/")
-    try:
-        answer = json.loads(response.body.decode("utf-8"))
-        code = answer.get("code") if isinstance(answer, dict) else None
-    except (ValueError, RecursionError):
-        code = None
+    url = build_url(settings.api_origin, path, [])
+    where = url[len(settings.api_origin):].split("?")[0].strip("/")
+    code = read_error(response).get("code")
     if response.status == 403 and where == "v1/users":
         return "A personal access token sees its own user: try v1/users/me."
     if response.status in (404, 405) or code == "invalid_request_url":
-        if "://" not in path and not re.match(r"v\d+(/|\Z)", where):
+        if not re.match(r"v\d+(/|\Z)", where):
             return "The paths of the API begin with v1/: try v1/%s." % where
         specification = load_cached_specification(settings)
         methods = [operation.method for operation in (
@@ -2913,9 +3092,9 @@ def teach(response: Response, method: str, path: str, settings: Settings, consol
 
 
 def show_head(response: Response, console: Console) -> None:
-    lines = ["HTTP/1.%d %d %s" % (response.version % 10, response.status, response.reason)]
-    lines += ["%s: %s" % header for header in response.headers.items()]
-    console.emit(visible("\n".join(line.rstrip() for line in lines)) + "\n\n")
+    lines = ["HTTP/1.%d %s" % (response.version % 10, response.status_text)]
+    lines += header_lines(response.headers.items(), secrets=True)
+    console.emit(visible("\n".join(lines)) + "\n\n")
 
 
 def show_body(response: Response, console: Console) -> None:
@@ -2990,13 +3169,13 @@ def cmd_api_ls(args: Arguments, settings: Settings, console: Console) -> int:
             "tags": operation.content.get("tags") or [],
             "operation_id": operation.text("operationId")} for operation in operations])
     elif "--plain" in args.options or not console.is_terminal(console.stdout):
-        console.emit("".join("%s\t%s\t%s\n" % (operation.method, operation.path,
+        console.emit("".join("%s\t%s\t%s\n" % (operation.method, one_line(operation.path),
                                                operation.text("summary"))
                              for operation in operations).encode("utf-8", "backslashreplace"))
     else:
         width = max([len(operation.path) for operation in operations] + [4])
         rows = [("METHOD", "PATH", "SUMMARY")]
-        rows += [(operation.method, operation.path, operation.text("summary"))
+        rows += [(operation.method, one_line(operation.path), operation.text("summary"))
                  for operation in operations]
         limit = terminal_width(console.stdout)
         for method, path, summary in rows:
@@ -3022,20 +3201,22 @@ def load_specification(settings: Settings, console: Console) -> Dict[str, Json]:
     """
     cached = load_cached_specification(settings)
     now = console.clock.time()
-    if cached and isinstance(cached.get("checkedAt"), (int, float)) and (
-            0 <= now - cached["checkedAt"] < SPEC_LIFETIME):
+    checked = parse_time(cached.get("checkedAt")) if cached else None
+    if cached and checked is not None and 0 <= now - checked < SPEC_LIFETIME:
         return read_object(cached, "document")
     try:
         etag = cached.get("etag") if cached else None
+        known = isinstance(etag, str) and re.fullmatch(r"[\x20-\x7e]+", etag)
         response = fetch_docs("/openapi.json", settings, console,
-                              [("If-None-Match", etag)] if isinstance(etag, str) and etag else [])
+                              [("If-None-Match", str(etag))] if known else [])
         if response.status == 304 and cached:
             document = read_object(cached, "document")
         else:
-            document, etag = response.json(), response.headers.get("ETag")
+            document, etag = parse_json(response.body.decode("utf-8")), response.headers.get("ETag")
             if not isinstance(document, dict) or not read_object(document, "paths"):
                 raise CliError("The answer is no OpenAPI document.", "", EXIT_API)
-    except CliError as error:
+    except (CliError, ValueError) as problem:
+        error = problem if isinstance(problem, CliError) else CliError("The answer is not JSON.")
         if cached is None:
             raise CliError("The API's description cannot be fetched from %s. %s" % (
                 settings.docs_origin, error.message), error.hint, EXIT_API) from None
@@ -3061,8 +3242,8 @@ def fetch_docs(path: str, settings: Settings, console: Console, headers: Pairs) 
     finally:
         client.close()
     if response.status not in (200, 304):
-        raise CliError("%s%s answered %d %s." % (settings.docs_origin, path, response.status,
-                                                 response.reason), "", EXIT_API)
+        raise CliError("%s%s answered %s." % (settings.docs_origin, path, response.status_text),
+                       "", EXIT_API)
     return response
 
 
@@ -3160,13 +3341,14 @@ def reduce_specification(document: Dict[str, Json], operation: Operation) -> Dic
             queue += value
         while references:
             keys, _ = resolve_reference(document, references.pop())
-            keys = keys[:3]  # a component as a whole, such as components, schemas, Page
+            # A component as a whole, such as components, schemas, Page
+            keys = keys[:3 if keys[0] in ("components", "paths") else 1]
             place, target = document, reduced
             if tuple(keys) in seen:
                 continue
             seen.add(tuple(keys))
             for key in keys[:-1]:
-                place, target = read_object(place, key), target.setdefault(key, {})
+                place, target = read_object(place, key), make_object(target, key)
             if keys[-1] in place and keys[-1] not in target:
                 target[keys[-1]] = place[keys[-1]]
                 queue.append(place[keys[-1]])
@@ -3191,7 +3373,7 @@ def format_operation(document: Dict[str, Json], operation: Operation, settings: 
         return ("  %-24s %-8s %-9s%s" % (one_line(name), kind, "required " * required, one_line(
             str(text))))[:100].rstrip()
 
-    lines = ["%s %s" % operation[:2], operation.text("summary"), ""]
+    lines = ["%s %s" % (operation.method, one_line(operation.path)), operation.text("summary"), ""]
     item = read_object(document["paths"], operation.path)
     parameters = [resolved(entry) for source in (item, operation.content)
                   for entry in (source.get("parameters") or [])]
@@ -3259,7 +3441,7 @@ def cmd_doctor(args: Arguments, settings: Settings, console: Console) -> int:
 
 
 def format_check(check: Check, console: Console) -> str:
-    mark = {"ok": "✔", "skipped": "-"}.get(check.status, "!")
+    mark = {"ok": console.tick(console.stdout), "skipped": "-"}.get(check.status, "!")
     lines = ["%-20s %s %s" % (check.check, mark, one_line(check.value))]
     if check.hint:
         lines.append("  hint: " + one_line(check.hint))
@@ -3280,7 +3462,8 @@ class Doctor:
         self.settings, self.console = settings, console
         self.workspaces = Workspaces(settings, console)
         self.loose = find_loose_files(settings)  # first of all: reading a secret makes it private
-        self._lock = threading.Lock()
+        self._keychain_lock, self._answer_lock = threading.Lock(), threading.Lock()
+        self._tokens: Optional[Tokens] = None
         self._credential: Union[None, Credential, CliError] = None
         self._answer: Union[None, Response, CliError] = None
 
@@ -3291,12 +3474,14 @@ class Doctor:
         def work(label: str, method: Callable[[], Finding]) -> None:
             try:
                 value, status, hint = method()
-                results[label] = Check(label, status, value, hint)
+                check = Check(label, status, value, hint)
             except CliError as error:
-                results[label] = Check(label, "error", error.message, error.hint, error.code)
+                check = Check(label, "error", error.message, error.hint, error.code)
             except Exception as error:
-                results[label] = Check(label, "error", "Unexpected %s" % type(error).__name__,
-                                       "This is a fault of ntn.py.", EXIT_LOCAL)
+                check = Check(label, "error", "Unexpected %s" % type(error).__name__,
+                              "This is a fault of ntn.py.", EXIT_LOCAL)
+            redact = self.console.redact
+            results[label] = check._replace(value=redact(check.value), hint=redact(check.hint))
 
         methods = {"CLI version": self.version, "Python": self.python,
                    "Config directory": self.directory, "State files": self.files,
@@ -3316,11 +3501,17 @@ class Doctor:
         return [results.get(label) or Check(label, "error", late, "", EXIT_LOCAL)
                 for label in methods]
 
+    def tokens(self) -> Tokens:
+        """Shared by all checks, so that a keychain that does not answer is asked only once."""
+        if self._tokens is None:
+            self._tokens = Tokens(self.settings, self.console, 5)
+        return self._tokens
+
     def credential(self) -> Credential:
-        with self._lock:
+        with self._keychain_lock:
             if self._credential is None:
                 try:
-                    self._credential = use_credential(self.settings, self.console, 5)
+                    self._credential = use_credential(self.settings, self.console, self.tokens())
                 except CliError as error:
                     self._credential = error
         if isinstance(self._credential, CliError):
@@ -3333,7 +3524,7 @@ class Doctor:
             credential: Optional[Credential] = self.credential()
         except CliError:
             credential = None
-        with self._lock:
+        with self._answer_lock:
             if self._answer is None:
                 api = Api(self.settings, self.console, credential, (), 8, retry=False)
                 try:
@@ -3368,26 +3559,33 @@ class Doctor:
     def files(self) -> Finding:
         paths = [self.settings.config_path(name) for name in (
             "config.json", "workspaces.json", "auth.json")]
-        found = []
+        found, damaged = [], []
         for path in paths + [self.settings.cache_path(PENDING_FILE)]:
-            load_json(path)
-            found += [os.path.basename(path)] * os.path.lexists(path)
+            try:
+                load_json(path)
+                found += [os.path.basename(path)] * os.path.lexists(path)
+            except CliError as error:
+                damaged.append(error)
+        if damaged:
+            raise CliError(" ".join(error.message for error in damaged), damaged[0].hint)
         return Finding(", ".join(found) or "none")
 
     def modes(self) -> Finding:
         if not self.loose:
             return Finding("private" if os.name != "nt" else "as Windows has them")
         readers, path = self.loose[0]
-        raise CliError("%s could be read by %s." % (path, readers), "chmod %s" % " ".join(
-            ["600"] + [loose for _, loose in self.loose]))
+        from shlex import quote
+        raise CliError("%s could be read by %s." % (path, readers), " ".join(
+            ["chmod 600"] + [quote(loose) for _, loose in self.loose]))
 
     def keychain(self) -> Finding:
-        tokens = Tokens(self.settings, self.console, 5)
+        tokens = self.tokens()
         mode = tokens.use_keychain()
         if mode is False:
             return Finding("not used (NOTION_KEYRING=0, or config.json says so)", "skipped")
         try:
-            tokens.keychain.prove()
+            with self._keychain_lock:
+                tokens.keychain.prove()
         except KeychainError as error:
             if mode:
                 raise
@@ -3417,11 +3615,14 @@ class Doctor:
         if self.settings.credential is not None and self.settings.config_dir is not None:
             try:
                 shadowed = self.workspaces.current()
+                with self._keychain_lock:
+                    stored = shadowed and self.tokens().get(shadowed)
+                if shadowed and stored:
+                    return Finding("%s, which hides the login to %s" % (
+                        source, self._name(shadowed)), "warning",
+                        "unset NOTION_API_TOKEN to use the login")
             except CliError:
-                shadowed = None  # other checks tell why
-            if shadowed:
-                return Finding("%s, which hides the login to %s" % (source, self._name(shadowed)),
-                               "warning", "unset NOTION_API_TOKEN to use the login")
+                pass  # other checks tell why
         return Finding(source)
 
     def pending(self) -> Finding:
@@ -3470,12 +3671,16 @@ class Doctor:
     def api(self) -> Finding:
         origin, response = self.settings.api_origin, self.answer()
         credential = self._credential if isinstance(self._credential, Credential) else None
-        if credential is None and response.status == 401:
+        kind = read_error(response).get("object")
+        if credential is None and response.status == 401 and kind == "error":
             return Finding("%s is reachable" % origin)
-        if response.status < 300:
+        if response.status < 300 and kind == "user":
             return Finding("%s accepts the token" % origin)
+        if response.status < 300 or response.status == 401 and kind != "error":
+            raise CliError("What answers at %s is not Notion's API." % origin,
+                           "Log in to this network, or check NOTION_API_BASE_URL.", EXIT_API)
         error = api_error(response, credential)
-        if response.status == 401:
+        if response.status == 401 and kind == "error":
             raise error
         html = "html" in response.headers.get("Content-Type", "").lower()
         for applies, what, hint in (
@@ -3536,8 +3741,8 @@ def cmd_debug(args: Arguments, settings: Settings, console: Console) -> int:
         except CliError as error:
             lines.append(one_line(error.message))
     text, home = console.redact(visible("\n".join(lines))), console.get("HOME")
-    if home and len(home) > 1:
-        text = text.replace(home + "/", "~/")
+    if home and os.path.normpath(home) != os.sep:  # it tells the user's name
+        text = re.sub(r"(?<![^\s`|(])%s(?=/)" % re.escape(os.path.normpath(home)), "~", text)
     console.emit(text + "\n")
     return EXIT_OK
 
@@ -3555,7 +3760,10 @@ def describe_file(path: str) -> List[str]:
         return lines + [error.message]
     if not os.path.lexists(path):
         return lines + ["File not found."]
-    text = json.dumps(data, indent=2, ensure_ascii=False)
+    try:
+        text = format_json(data, "  ")
+    except RecursionError:
+        return lines + ["It is nested too deeply to be shown."]
     return lines + ["```json"] + text.split("\n") + ["```"]
 
 
@@ -3564,17 +3772,21 @@ def describe_tokens(settings: Settings, console: Console) -> List[str]:
     tokens = Tokens(settings, console, 5)
     lines = ["**NOTION_API_TOKEN:** %s" % ("set" if settings.credential else "not set"), "",
              "| Environment | Workspace ID | Workspace name | Token |", "|---|---|---|---|"]
-    problem, rows = "", []
+    problems: List[str] = []
     known: Dict[str, Dict[str, str]] = {}
+    stored: Dict[str, Json] = {}
     try:
         known = {environment: tokens.workspaces.known(environment) for environment in ENVIRONMENTS}
-        stored = load_json(tokens.file.name)
-        console.secrets.update(str(value) for value in stored.values() if value)
-        rows = [("", key, "") for key in stored if all(key not in ids for ids in known.values())]
     except CliError as error:
-        problem = error.message
+        problems.append(error.message)
+    try:
+        stored = load_json(tokens.file.name)
+    except CliError as error:
+        problems.append(error.message)
+    console.secrets.update(value for value in stored.values() if isinstance(value, str))
     rows = [(environment, key, name) for environment, ids in known.items()
-            for key, name in ids.items()] + rows
+            for key, name in ids.items()]
+    rows += [("", key, "") for key in stored if all(key not in ids for ids in known.values())]
     for environment, key, name in rows:
         try:
             credential = tokens.get(key)
@@ -3583,14 +3795,14 @@ def describe_tokens(settings: Settings, console: Console) -> List[str]:
             where = error.message
         lines.append("| %s |" % " | ".join(one_line(cell).replace("|", "\\|") for cell in (
             environment, key, name, where)))
-    return lines + ["", problem] * bool(problem)
+    return lines + [line for problem in problems for line in ("", problem)]
 
 
 def describe_directory(path: str) -> List[str]:
     lines = ["**Path:** `%s`" % path, ""]
     try:
         names = sorted(os.listdir(path))
-        sizes = [os.stat(os.path.join(path, name)).st_size for name in names]
+        sizes = [os.lstat(os.path.join(path, name)).st_size for name in names]
         return lines + ["- `%s`, %s" % (name, plural(size, "byte"))
                         for name, size in zip(names, sizes)] + ["Empty."] * (not names)
     except FileNotFoundError:
@@ -3761,7 +3973,8 @@ def request(method: str, path: str, body: Json = None, query: Strings = (), head
     """
     api = _open_api(headers, token, timeout)
     try:
-        response = api.send(method.upper(), path, list(query), _encode_body(body))
+        method = choose_method({"--method": method})
+        response = api.send(method, path, list(query), _encode_body(body))
         _ = response.body
         if response.status >= 300:
             raise api_error(response, api.credential)
@@ -3778,9 +3991,10 @@ def paginate(method: str, path: str, body: Json = None, query: Strings = (), hea
     """
     api = _open_api(headers, token, 60)
     try:
-        for results, _ in api.pages(method.upper(), path, list(query), _encode_body(body)):
+        method = choose_method({"--method": method})
+        for results, _ in api.pages(method, path, list(query), _encode_body(body)):
             for item in results:
-                yield json.loads(format_json(item))
+                yield json.loads(encode_json(item).decode("utf-8"))
     finally:
         api.close()
 
@@ -3791,20 +4005,18 @@ def _open_api(headers: Strings, token: Optional[str], timeout: float) -> Api:
     settings = load_settings({}, console.environ)
     if token is not None:
         settings = settings._replace(credential=Credential(token, "the argument token", None))
-    return Api(settings, console, use_credential(settings, console), headers, timeout)
+    inputs = RequestInputs()
+    for name, value in headers:
+        inputs.add_header(name, value, mask_secret("%s:%s" % (name, value)))
+    credential = None if inputs.has_token else use_credential(settings, console)
+    return Api(settings, console, credential, inputs.headers, timeout)
 
 
 def _encode_body(body: Json) -> Optional[bytes]:
     return body if body is None or isinstance(body, bytes) else json.dumps(body).encode("utf-8")
 
 
-def leave_quietly(kind: Any, error: Any, trace: Any) -> None:
-    """Ctrl-C before and after `main` is no reason for a traceback either."""
-    if issubclass(kind, KeyboardInterrupt):
-        os._exit(EXIT_INTERRUPTED)
-    sys.__excepthook__(kind, error, trace)
-
-
 if __name__ == "__main__":
-    sys.excepthook = leave_quietly
-    sys.exit(main())
+    # Not sys.exit, which waits for the threads that a keychain may have left hanging. Whatever was
+    # written has been flushed.
+    os._exit(main())
