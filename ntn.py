@@ -152,7 +152,7 @@ def reason(error: BaseException) -> str:
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint that names the known word most like `word`, or nothing."""
     import difflib
-    found = difflib.get_close_matches(word, sorted(known), 1, 0.6)
+    found = difflib.get_close_matches(word, sorted(known), 1, 0.7)
     return "Did you mean `%s`?" % found[0] if found else ""
 
 
@@ -390,7 +390,7 @@ class Console:
     def live(self, text: str) -> None:
         """Replace the line being shown on the terminal; the empty text removes it."""
         if self.is_fancy(self.stderr) and (text or self._live):
-            text = one_line(self.redact(text))[:terminal_width(self.stderr) - 1]
+            text = cut(one_line(self.redact(text)), terminal_width(self.stderr) - 1)
             self._write("\r" + text + "\x1b[K")
             self._live = bool(text)
 
@@ -415,6 +415,20 @@ class Console:
             self.stderr.flush()
         except OSError:
             discard(self.stderr)  # nobody can be told
+
+
+def columns(text: str) -> int:
+    """How many columns `text` takes on a terminal."""
+    from unicodedata import combining, east_asian_width
+    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1
+               for char in text)
+
+
+def cut(text: str, width: int) -> str:
+    """As much of `text` as `width` columns can show."""
+    while columns(text) > width:
+        text = text[:max(width, len(text) - 1)] if len(text) > width else text[:-1]
+    return text
 
 
 def terminal_width(stream: Optional[TextIO]) -> int:
@@ -456,9 +470,13 @@ def plural(count: int, noun: str) -> str:
     return "%d %s%s" % (count, noun, "" if count == 1 else "s")
 
 
+class LimitPassed(TimeoutError):
+    """A function took too long; whatever it does is abandoned."""
+
+
 def call_with_limit(function: Callable[[], Result], limit: float,
                     notice: Optional[Callable[[], None]] = None) -> Result:
-    """What `function` returns or raises, or TimeoutError once `limit` seconds have passed.
+    """What `function` returns or raises, or LimitPassed once `limit` seconds have passed.
 
     It runs in a daemon thread: one that hangs for ever cannot keep the process alive, as the
     worker of a thread pool would. `notice` is called if it takes longer than 2 seconds.
@@ -480,7 +498,7 @@ def call_with_limit(function: Callable[[], Result], limit: float,
         notice()
         limit -= 2
     if not done.wait(limit):
-        raise TimeoutError("no answer in time")
+        raise LimitPassed("no answer in time")
     if errors:
         raise errors[0]
     return results[0]
@@ -761,6 +779,9 @@ class Client:
             raise CliError("%s is no address to send a request to." % url, "", EXIT_API)
         target = url[url.index("/", 8):] if "/" in url[8:] else "/"
         headers = [("Host", origin.split("//")[1])] + headers
+        if body is not None or method in ("POST", "PUT", "PATCH"):
+            length = body.length if isinstance(body, FileBody) else len(body or b"")
+            headers.append(("Content-Length", str(length)))
         self._trace_request(method, url, headers, body)
         watchdog = Watchdog(self.limit)
 
@@ -840,11 +861,6 @@ class Client:
         connection.putrequest(method, target, skip_host=True, skip_accept_encoding=True)
         for name, value in headers:
             connection.putheader(name, value.encode("utf-8"))
-        if body is not None:
-            connection.putheader("Content-Length", str(
-                len(body) if isinstance(body, bytes) else body.length))
-        elif method in ("POST", "PUT", "PATCH"):
-            connection.putheader("Content-Length", "0")
         try:
             connection.endheaders()
             for chunk in [body] if isinstance(body, bytes) else body.chunks() if body else []:
@@ -958,8 +974,10 @@ class Proxy(NamedTuple):
         from urllib.parse import unquote
         if not self.userinfo:
             return []
+        user, _, password = self.userinfo.partition(":")
+        userinfo = "%s:%s" % (unquote(user), unquote(password))
         return [("Proxy-Authorization",
-                 "Basic " + b64encode(unquote(self.userinfo).encode("utf-8")).decode("ascii"))]
+                 "Basic " + b64encode(userinfo.encode("utf-8")).decode("ascii"))]
 
     def open_tunnel(self, sock: Any, host: str, port: int) -> None:
         """Ask the proxy to connect `sock` through to host:port."""
@@ -973,7 +991,7 @@ class Proxy(NamedTuple):
             answer.begin()
         finally:
             answer.close()
-        if answer.status != 200:
+        if not 200 <= answer.status < 300:
             raise NetworkError(
                 "The proxy %r refused to connect to %s: %d %s." % (
                     self, target, answer.status, answer.reason), "proxy",
@@ -983,16 +1001,21 @@ class Proxy(NamedTuple):
 
 def find_proxy(origin: str, environ: Mapping[str, str]) -> Optional[Proxy]:
     """The proxy that the environment names for `origin`; NetworkError if it cannot be used."""
-    if not (sys.platform in ("darwin", "win32")  # these keep proxies in the system's settings too
-            or any(name.lower().endswith("_proxy") and environ[name] for name in environ)):
+    proxies = {name[:-6].lower(): environ[name] for name in sorted(environ)  # NAME before name
+               if name.lower().endswith("_proxy")}
+    if "REQUEST_METHOD" in environ and "http_proxy" not in environ:
+        proxies.pop("http", None)  # under CGI anyone can send a header Proxy:
+    if not proxies and sys.platform not in ("darwin", "win32"):  # they have system settings, too
+        return None
+    from urllib.request import (  # type: ignore[attr-defined]
+        getproxies, proxy_bypass, proxy_bypass_environment)
+    scheme, peer = origin.split("://")
+    url = proxies.get(scheme) or proxies.get("all")
+    if not proxies:
+        url = getproxies().get(scheme)
+    if not url or (proxy_bypass_environment(peer, proxies) if proxies else proxy_bypass(peer)):
         return None
     from urllib.parse import urlsplit
-    from urllib.request import getproxies, proxy_bypass
-    scheme = origin.split(":")[0]
-    proxies = getproxies()
-    url = proxies.get(scheme) or proxies.get("all")
-    if not url or proxy_bypass(origin.split("//")[1]):
-        return None
     variable = next((name for name in environ if environ[name] == url
                      and name.lower() in (scheme + "_proxy", "all_proxy")), "the system's settings")
     try:
@@ -1008,6 +1031,8 @@ def find_proxy(origin: str, environ: Mapping[str, str]) -> Optional[Proxy]:
             "The proxy in %s is a %s proxy, which Python's standard library cannot use."
             % (variable, parts.scheme.upper()), "proxy",
             "Set it to an http:// proxy, or add %s to NO_PROXY." % split_origin(origin)[0])
+    if scheme == "http" and not is_safe_origin("http://" + host):
+        return None  # the origin is this machine: nothing may leave it in the clear
     return Proxy(host, port, parts.netloc.rpartition("@")[0])
 
 
@@ -1032,7 +1057,8 @@ def explain_failure(error: BaseException, origin: str, proxy: Optional[Proxy],
         hint = "Check the network connection and the name server."
     elif isinstance(error, ConnectionRefusedError):
         kind, what = "refused", "%s refuses connections." % peer
-        hint = "Check the proxy variables." if proxy else "Check that a server listens there."
+        hint = ("Check the proxy variables." if proxy else
+                "Check that a server listens there, or whether this network needs HTTPS_PROXY.")
     elif type(error).__module__ == "ssl":
         kind, what, hint = "tls", *explain_tls(error, host, environ)
     elif type(error).__module__ in ("http.client", "zlib") or isinstance(
@@ -1056,10 +1082,9 @@ def _explain_break(error: BaseException) -> str:
 def explain_tls(error: BaseException, host: str, environ: Mapping[str, str]) -> Tuple[str, str]:
     """(what, hint) for an error of the ssl module."""
     text = str(getattr(error, "verify_message", "") or getattr(error, "reason", "") or error)
-    missing = missing_certificates(environ)
-    if missing:
-        return "%s cannot be verified: %s." % (host, missing), (
-            "Install your system's ca-certificates, or set SSL_CERT_FILE to a bundle.")
+    what, hint = missing_certificates(environ)
+    if what:
+        return "%s cannot be verified: %s." % (host, what), hint
     if "expired" in text or "not yet valid" in text:
         return "the certificate of %s has %s." % (
             host, "expired" if "expired" in text else "not begun to be valid"), (
@@ -1074,18 +1099,21 @@ def explain_tls(error: BaseException, host: str, environ: Mapping[str, str]) -> 
         "Check that the address is right and speaks TLS.")
 
 
-def missing_certificates(environ: Mapping[str, str]) -> str:
-    """Why no certificate can be verified here, or nothing."""
+def missing_certificates(environ: Mapping[str, str]) -> Tuple[str, str]:
+    """(why no certificate can be verified here, what to do); empty if some can."""
     import ssl
     paths = ssl.get_default_verify_paths()
     variable = paths.openssl_cafile_env
     named = environ.get(variable)
+    hint = ("Unset %s, or set it to a bundle of CA certificates." if named else
+            "Install your system's package ca-certificates, or set %s to a bundle.") % variable
     if named and not os.path.isfile(named):
-        return "%s names %s, which is no file" % (variable, named)
+        return "%s names %s, which is no file" % (variable, named), hint
     has_directory = bool(paths.capath and os.path.isdir(paths.capath) and os.listdir(paths.capath))
-    if not tls_context().cert_store_stats()["x509_ca"] and not has_directory:
-        return "no CA certificates are installed"
-    return ""
+    if tls_context().cert_store_stats()["x509_ca"] or has_directory:
+        return "", ""
+    return ("%s names %s, which holds no certificate" % (variable, named) if named
+            else "no CA certificates are installed"), hint
 
 
 # ---- 6 Secrets ----------------------------------------------------------------------------------
@@ -1269,10 +1297,10 @@ def prove_file(path: str, console: Console) -> None:
 
 def set_aside(path: str, console: Console) -> None:
     """Move a damaged file away, under a name that says so, where a login must go on."""
-    path = os.path.realpath(path)
     if not os.path.lexists(path):
         return
     with locked(os.path.dirname(path), console):
+        path = os.path.realpath(path)
         try:
             load_json(path)
         except DamagedFile as error:
@@ -1477,21 +1505,22 @@ class KeychainStore(Store):
 
     def prove(self) -> None:
         account, value = "ntn-probe-%d" % os.getpid(), os.urandom(8).hex()
-        self.set(account, value)
-        kept = self._call(lambda keyring: self._take_back(keyring, account))
-        if kept != value:
-            raise KeychainError("The keychain does not keep what is written to it.")
 
-    def _take_back(self, keyring: Any, account: str) -> Optional[str]:
-        """The password of an account, which is deleted even if it cannot be read."""
-        try:
-            kept: Optional[str] = keyring.get_password(self.service, account)
-        except BaseException:
-            keyring.delete_password(self.service, account)
-            raise
-        if kept is not None:
-            keyring.delete_password(self.service, account)
-        return kept
+        def go_round(keyring: Any) -> Any:
+            keyring.set_password(self.service, account, value)
+            kept = None
+            try:
+                kept = keyring.get_password(self.service, account)
+            finally:
+                try:
+                    keyring.delete_password(self.service, account)
+                except Exception:
+                    if kept is not None:  # else there was nothing to delete
+                        raise
+            return kept
+
+        if self._call(go_round) != value:
+            raise KeychainError("The keychain does not keep what is written to it.")
 
     def _call(self, action: Callable[[Any], Any]) -> Any:
         if self._silent is not None:
@@ -1502,7 +1531,7 @@ class KeychainStore(Store):
                 lambda: self._console.say("Waiting for the keychain: it may ask to be unlocked."))
         except (KeychainError, KeyboardInterrupt):
             raise
-        except TimeoutError:
+        except LimitPassed:
             self._silent = KeychainError("The keychain did not answer within %d s."
                                          % self._limit)
             raise self._silent from None
@@ -1578,7 +1607,7 @@ class Tokens:
         except KeychainError as error:
             if mode:
                 raise
-            store, self._unusable = self.file, error
+            store, self._unusable, suspect = self.file, error, True
             self._put_in(store, workspace_id, token)
         if self._unusable:
             self.console.say("%s The token is in %s instead; NOTION_KEYRING=0 silences this." % (
@@ -1655,7 +1684,10 @@ def use_credential(settings: Settings, console: Console, tokens: Optional[Tokens
             "" if settings.environment == "prod" else " to the environment " + settings.environment
         ), "Run `ntn login`, or set NOTION_API_TOKEN.", EXIT_AUTH)
     credential = tokens.get(workspace_id)
-    if credential is None or not TOKEN.fullmatch(credential.token):
+    if credential is not None and not TOKEN.fullmatch(credential.token):
+        raise CliError("The token of workspace %s in %s has characters that no token has." % (
+            workspace_id, credential.source), "Run `ntn login` again.", EXIT_AUTH)
+    if credential is None:
         raise CliError("No token is stored for workspace %s." % workspace_id,
                        "Check NOTION_WORKSPACE_ID, or unset it." if settings.workspace_id
                        else "Run `ntn login` again, or set NOTION_API_TOKEN.", EXIT_AUTH)
@@ -2020,13 +2052,6 @@ class InputError(CliError):
             problem, before + after, " " * columns(before)), INPUT_HINT, EXIT_API)
 
 
-def columns(text: str) -> int:
-    """How many columns `text` takes on a terminal."""
-    from unicodedata import combining, east_asian_width
-    return sum(0 if combining(char) else 2 if east_asian_width(char) in "WF" else 1
-               for char in text)
-
-
 class RequestInputs:
     """What the arguments after PATH add up to: headers, query parameters and body fields."""
 
@@ -2082,6 +2107,7 @@ class RequestInputs:
 
 
 UNENCODABLE = re.compile("[\ud800-\udfff]")
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 
 def mask_secret(text: str) -> str:
@@ -2201,13 +2227,14 @@ def build_url(api_origin: str, path: str, query: Iterable[Tuple[str, str]]) -> s
     decoded = unquote(where)
     problem = ("is not valid UTF-8" if UNENCODABLE.search(path)
                else "has a backslash in it" if "\\" in decoded
-               else "has a control character in it" if re.search(r"[\x00-\x1f\x7f]", decoded + path)
+               else "has a control character in it" if CONTROL.search(decoded + path)
                else "has a `..` segment in it" if ".." in decoded.split("/")
                else "" if where else "is empty")
     if problem:
         raise CliError("The path %s %s." % (QUOTE(path), problem),
                        "Give a path such as v1/users/me.", EXIT_API)
-    parts = ["%s=%s" % (quote(name, safe=""), quote(value, safe="")) for name, value in query]
+    parts = ["%s=%s" % (quote(str(name), safe=""), quote(str(value), safe=""))
+             for name, value in query]
     if given:
         parts.insert(0, _quote_rest(given, "/?"))
     url = "%s/%s%s" % (api_origin, _quote_rest(where, "/"), "?" + "&".join(parts) if parts else "")
@@ -2285,7 +2312,7 @@ def read_pipe(descriptor: int) -> bytes:
     hint = "Give `</dev/null` or `-X GET` if no body is meant, or `-d @-` to wait for one."
     try:  # os.read, since a thread that hangs in a buffered stream breaks the interpreter's exit
         chunks.append(call_with_limit(lambda: os.read(descriptor, CHUNK), STDIN_SILENCE))
-    except TimeoutError:
+    except LimitPassed:
         raise UsageError("Standard input is a pipe that has been silent for %g s." % STDIN_SILENCE,
                          hint) from None
     while chunks[-1]:
@@ -2359,6 +2386,11 @@ Options:
   --workspace ID|NAME     make a workspace you have logged in to the default
   --json                  print one JSON document on stdout
 """ + HELP_GLOBAL + """
+Examples:
+  ntn login
+  ntn login --workspace Acme
+  ntn login --no-browser --json | jq -r .url
+
 Environment variables:
   NOTION_API_TOKEN        a token to use instead of any stored one
   NOTION_WORKSPACE_ID     the workspace to work with; skips the menu of `ntn login`
@@ -2381,6 +2413,12 @@ Options:
   --no-wait               ask once; exit code 8 if the login is not approved yet
   --json                  print one JSON document on stdout
 """ + HELP_GLOBAL + """
+Examples:
+  ntn login poll
+  ntn login poll --no-wait --json | jq -r .status
+
+Environment variables: NOTION_HOME, NOTION_KEYRING, NOTION_ENV
+
 Exit codes: 0 logged in, 1 it cannot be stored, 4 refused, expired or not started, 5 network,
 8 still pending
 """
@@ -2583,6 +2621,10 @@ Usage: ntn logout [--workspace ID|NAME]
 Options:
   --workspace ID|NAME     forget this workspace alone
 """ + HELP_GLOBAL + """
+Examples:
+  ntn logout
+  ntn logout --workspace Acme
+
 Environment variables: NOTION_HOME, NOTION_KEYRING, NOTION_ENV
 
 Exit codes: 0 logged out, 1 something could not be deleted, 4 no such workspace
@@ -2592,44 +2634,37 @@ Exit codes: 0 logged out, 1 something could not be deleted, 4 no such workspace
 def cmd_logout(args: Arguments, settings: Settings, console: Console) -> int:
     tokens, workspaces = Tokens(settings, console), Workspaces(settings, console)
     failures: List[CliError] = []
-    done: List[bool] = []
 
-    def attempt(step: Callable[[], Any]) -> Any:
+    def attempt(step: Callable[[], Result], otherwise: Result) -> Result:
+        """What fails is kept for the end: it must not keep the rest from being forgotten."""
         try:
             return step()
         except CliError as error:
             if error.message not in [failure.message for failure in failures]:
                 failures.append(error)
-            return None
+            return otherwise
 
-    names: Dict[str, str] = {}
     wanted = args.options.get("--workspace")
     if wanted is not None:
-        try:
-            found = workspaces.find(wanted)
-        except DamagedFile as error:
-            if len(undashed(wanted)) != 32:
-                raise
-            found = dashed(wanted)  # an ID is enough to delete its token
-            failures.append(error)
-        if found is None:
-            raise CliError("You have not logged in to a workspace %r." % wanted, "", EXIT_AUTH)
-        gone = [found]
+        names = {find_login(wanted, workspaces, failures): wanted}
+        done = [False]
     else:
-        names = attempt(workspaces.known) or {}
-        gone = list(names)
-        default = attempt(workspaces.default)
-        gone += [default] if default and default not in gone else []
-        done.append(bool(attempt(partial(forget_pending, settings, console))))
-    attempt(partial(load_json, tokens.file.name))
-    for workspace_id in gone:
+        names = attempt(workspaces.known, {})
+        default = attempt(workspaces.default, None)
+        names = names if default in names or not default else {**names, default: default}
+        done = [attempt(partial(forget_pending, settings, console), False)]
+    attempt(lambda: bool(load_json(tokens.file.name)), False)
+    left = []  # these stay known, so that logging out can be repeated
+    for workspace_id in names:
         before = len(failures)
-        done.append(bool(attempt(partial(tokens.delete, workspace_id))))
+        done.append(attempt(partial(tokens.delete, workspace_id), False))
         for failure in failures[before:]:
+            left.append(workspace_id)
             failure.message = "The token of workspace %s is left: %s" % (
-                names.get(workspace_id, workspace_id), failure.message)
-    done += [bool(attempt(partial(step, gone))) for step in (
-        workspaces.forget, workspaces.clear_default)]
+                one_line(names[workspace_id]), failure.message)
+    done.append(attempt(partial(workspaces.clear_default, list(names)), False))
+    done.append(attempt(partial(workspaces.forget, [key for key in names if key not in left]),
+                        False))
     if settings.credential is not None:
         console.say("warning: NOTION_API_TOKEN is set and still in effect.\n  hint: Unset it.")
     if failures:
@@ -2638,6 +2673,20 @@ def cmd_logout(args: Arguments, settings: Settings, console: Console) -> int:
         raise CliError(failures[-1].message, "The rest was forgotten.")
     console.succeed("Logged out" if any(done) else "Already logged out")
     return EXIT_OK
+
+
+def find_login(wanted: str, workspaces: Workspaces, failures: List[CliError]) -> str:
+    """The ID of the workspace to log out of; one in full is enough where the list is damaged."""
+    try:
+        found = workspaces.find(wanted)
+    except DamagedFile as error:
+        if len(undashed(wanted)) != 32:
+            raise
+        failures.append(error)
+        return dashed(wanted)
+    if found is None:
+        raise CliError("You have not logged in to a workspace %r." % wanted, "", EXIT_AUTH)
+    return found
 
 
 HELP_WHOAMI = """Show whose token is used
@@ -2651,6 +2700,10 @@ Options:
   --json                  the API's answer as it is
   --plain                 one tab-separated line
 """ + HELP_GLOBAL + """
+Examples:
+  ntn whoami
+  ntn whoami --plain | cut -f 6
+
 Environment variables: NOTION_API_TOKEN, NOTION_WORKSPACE_ID, NOTION_KEYRING, NOTION_HOME
 
 Exit codes: 0 done, 1 the token cannot be read, 4 not logged in or token refused, 5 the API or the
@@ -2715,6 +2768,10 @@ Options:
   --json                  an object of token, source and workspace_id
   --plain                 the token alone, which is the default
 """ + HELP_GLOBAL + """
+Examples:
+  NOTION_API_TOKEN=$(ntn auth token) ./deploy
+  ntn auth token --json | jq -r .source
+
 Environment variables: NOTION_API_TOKEN, NOTION_WORKSPACE_ID, NOTION_KEYRING, NOTION_HOME
 
 Exit codes: 0 done, 1 it cannot be read, 4 not logged in
@@ -2781,6 +2838,8 @@ def cmd_api(args: Arguments, settings: Settings, console: Console) -> int:
     if not args.inputs:
         console.emit(HELP_API)
         return EXIT_OK
+    if console.stdout is None:
+        console.emit("")  # says so, before anything is sent
     method = choose_method(options)
     if "--spec" in options or "--docs" in options or "--help" in options:
         return describe_call(args, method, settings, console)
@@ -2845,7 +2904,10 @@ class Api:
         cursor, seen = "", {value for name, value in query if name == "start_cursor"}
         if isinstance(body, bytes):
             value = parse_json(body.decode("utf-8"))
-            seen.add(str(value.get("start_cursor")) if isinstance(value, dict) else "")
+            if not isinstance(value, dict):
+                raise CliError("The body is no JSON object, so a next page cannot be asked for.",
+                               "Leave --paginate out.", EXIT_API)
+            seen.add(str(value.get("start_cursor")))
         while True:
             try:
                 results, following = self._page(method, path, query, body)
@@ -2853,9 +2915,10 @@ class Api:
                     raise CliError("The API gave the cursor %s twice." % following, "", EXIT_API)
             except CliError as error:
                 if cursor:
-                    where = "What is printed is complete. Go on with `start_cursor%s%s`." % (
-                        "==" if method == "GET" else "=", cursor)
-                    error.hint = (error.hint + " " + where).strip()
+                    from shlex import quote
+                    given = "start_cursor%s%s" % ("==" if method == "GET" else "=", cursor)
+                    error.hint = ("%s What came before is complete. Go on with `%s`." % (
+                        error.hint, quote(one_line(given)))).strip()
                 raise
             yield results, following
             if not following:
@@ -2887,9 +2950,6 @@ class Api:
 
     def _with_cursor(self, body: bytes, cursor: str) -> bytes:
         value = parse_json(body.decode("utf-8"))
-        if not isinstance(value, dict):
-            raise CliError("The body is no JSON object, so the next page cannot be asked for.", "",
-                           EXIT_API)
         value["start_cursor"] = cursor
         return encode_json(value)
 
@@ -2953,7 +3013,7 @@ def make_form(name: str, fields: Json, console: Console) -> FileBody:
     if packed or not kind:
         kind = "application/gzip" if packed == "gzip" else "application/octet-stream"
     path = native_path(name)
-    size = measure_file(path, name)
+    size = measure_file(path, name or "a file without a name")
     boundary = "ntn-" + os.urandom(16).hex()
     base = os.path.basename(name)
     parts = [_form_part(boundary, 'name="%s"' % _quote_parameter(key), "",
@@ -3036,7 +3096,7 @@ def merge_headers(defaults: Pairs, given: Pairs) -> Pairs:
 def api_error(response: Response, credential: Optional[Credential], hint: str = "") -> CliError:
     """What an answer with a status from 300 up means; its body becomes the message."""
     status = response.status_text
-    if response.status < 400:
+    if response.status < 400 and response.headers.get("Location"):
         target = parse_origin(redirect_target("", response), exact=False) or "another address"
         return CliError("Public API request failed (%s): it is redirected to %s, and no redirect "
                         "is followed." % (status, target), "Check NOTION_API_BASE_URL.", EXIT_API)
@@ -3140,6 +3200,10 @@ Options:
   --json                  an array of objects: method, path, summary, tags, operation_id
   --plain                 tab-separated lines
 """ + HELP_GLOBAL + """
+Examples:
+  ntn api ls
+  ntn api ls --plain | grep PATCH
+
 Environment variables: NOTION_API_DOCS_BASE_URL, NOTION_HOME, XDG_CACHE_HOME
 
 Exit codes: 0 done, 5 the API's description cannot be fetched
@@ -3179,7 +3243,8 @@ def cmd_api_ls(args: Arguments, settings: Settings, console: Console) -> int:
                  for operation in operations]
         limit = terminal_width(console.stdout)
         for method, path, summary in rows:
-            console.emit(("%-7s %-*s  %s" % (method, width, path, summary))[:limit].rstrip() + "\n")
+            row = "%-7s %-*s  %s" % (method, width, path, summary)
+            console.emit(cut(row, limit).rstrip() + "\n")
     return EXIT_OK
 
 
@@ -3306,6 +3371,11 @@ def show_docs(operation: Operation, settings: Settings, console: Console) -> Non
     show_body(fetch_docs("/%s.md" % reference, settings, console, []), console)
 
 
+def as_list(value: Json) -> List[Json]:
+    """`value` if it is an array, else none: a document may hold anything anywhere."""
+    return value if isinstance(value, list) else []
+
+
 def resolve_reference(document: Json, reference: str) -> Tuple[List[str], Json]:
     """(keys, value) of a `#/...` reference; the value is None if it leads nowhere (RFC 6901)."""
     from urllib.parse import unquote
@@ -3326,9 +3396,9 @@ def reduce_specification(document: Dict[str, Json], operation: Operation) -> Dic
                     if key in document})
     reduced["paths"] = {operation.path: kept}
     references = []
-    requirements = operation.content.get("security", document.get("security"))
-    for requirement in requirements if isinstance(requirements, list) else []:
-        references += ["#/components/securitySchemes/" + name for name in requirement]
+    for requirement in as_list(operation.content.get("security", document.get("security"))):
+        if isinstance(requirement, dict):
+            references += ["#/components/securitySchemes/" + name for name in requirement]
     queue: List[Json] = [kept]
     seen: Set[Tuple[str, ...]] = set()
     while queue or references:
@@ -3368,7 +3438,7 @@ def format_operation(document: Dict[str, Json], operation: Operation, settings: 
         schema = resolved(schema)
         kind = schema.get("type") or next((key for key in ("oneOf", "anyOf", "allOf", "enum")
                                            if key in schema), "any")
-        kind = "|".join(kind) if isinstance(kind, list) else str(kind)
+        kind = "|".join(map(str, kind)) if isinstance(kind, list) else str(kind)
         text = description or schema.get("description") or ""
         return ("  %-24s %-8s %-9s%s" % (one_line(name), kind, "required " * required, one_line(
             str(text))))[:100].rstrip()
@@ -3376,7 +3446,7 @@ def format_operation(document: Dict[str, Json], operation: Operation, settings: 
     lines = ["%s %s" % (operation.method, one_line(operation.path)), operation.text("summary"), ""]
     item = read_object(document["paths"], operation.path)
     parameters = [resolved(entry) for source in (item, operation.content)
-                  for entry in (source.get("parameters") or [])]
+                  for entry in as_list(source.get("parameters"))]
     for place, title in (("path", "In the path"), ("query", "Query parameters (name==value)"),
                          ("header", "Headers (Header:Value)")):
         rows = [row(str(entry.get("name")), entry.get("schema"), bool(entry.get("required")),
@@ -3385,7 +3455,7 @@ def format_operation(document: Dict[str, Json], operation: Operation, settings: 
     content = read_object(resolved(operation.content.get("requestBody")), "content")
     for kind in content:
         schema = resolved(read_object(content, kind).get("schema"))
-        required = schema.get("required") or []
+        required = as_list(schema.get("required"))
         rows = [row(name, value, name in required, "")
                 for name, value in read_object(schema, "properties").items()]
         if rows:
@@ -3399,12 +3469,16 @@ HELP_DOCTOR = """Check what a login and a call of the API need, and say what to 
 
 Usage: ntn doctor [--json]
 
-It takes 15 seconds at most, changes nothing, and prints no secrets.
+It takes 15 seconds at most and prints no secrets. In the keychain it writes and deletes an entry.
 
 Options:
   --json                  an array of objects: check, status, value, hint; the status is
                           ok, warning, error or skipped
 """ + HELP_GLOBAL + """
+Examples:
+  ntn doctor
+  ntn doctor --json | jq '.[] | select(.status == "error")'
+
 Environment variables: all of `ntn login --help`
 
 Exit codes: 0 healthy, else the worst: 4 authentication, 5 the API or the network, 1 local
@@ -3442,9 +3516,8 @@ def cmd_doctor(args: Arguments, settings: Settings, console: Console) -> int:
 
 def format_check(check: Check, console: Console) -> str:
     mark = {"ok": console.tick(console.stdout), "skipped": "-"}.get(check.status, "!")
-    lines = ["%-20s %s %s" % (check.check, mark, one_line(check.value))]
-    if check.hint:
-        lines.append("  hint: " + one_line(check.hint))
+    lines = ["%-20s %s %s" % (check.check, mark, check.value)] + ["  hint: " + check.hint] * bool(
+        check.hint)
     if console.is_terminal(console.stdout):
         from textwrap import fill
         lines = [fill(line, terminal_width(console.stdout), subsequent_indent="    ",
@@ -3455,7 +3528,7 @@ def format_check(check: Check, console: Console) -> str:
 class Doctor:
     """The checks, which run side by side, so that no failure and no silence hides another."""
 
-    LIMIT = 14.0  # seconds for all: 5 for the keychain, then 8 for the API, and some to spare
+    LIMIT, API_LIMIT, KEYCHAIN_LIMIT = 14.0, 8.0, 5  # seconds; the last two add up
 
     def __init__(self, settings: Settings, console: Console) -> None:
         import threading
@@ -3463,7 +3536,7 @@ class Doctor:
         self.workspaces = Workspaces(settings, console)
         self.loose = find_loose_files(settings)  # first of all: reading a secret makes it private
         self._keychain_lock, self._answer_lock = threading.Lock(), threading.Lock()
-        self._tokens: Optional[Tokens] = None
+        self._tokens: Optional[Tokens] = None  # shared, so that a mute keychain is asked once
         self._credential: Union[None, Credential, CliError] = None
         self._answer: Union[None, Response, CliError] = None
 
@@ -3480,8 +3553,12 @@ class Doctor:
             except Exception as error:
                 check = Check(label, "error", "Unexpected %s" % type(error).__name__,
                               "This is a fault of ntn.py.", EXIT_LOCAL)
+            if check.code == EXIT_LOCAL and self.settings.credential and (
+                    not self.settings.config_dir):
+                check = Check(label, "skipped", "there is no home directory, and none is needed")
             redact = self.console.redact
-            results[label] = check._replace(value=redact(check.value), hint=redact(check.hint))
+            results[label] = check._replace(value=one_line(redact(check.value)),
+                                            hint=one_line(redact(check.hint)))
 
         methods = {"CLI version": self.version, "Python": self.python,
                    "Config directory": self.directory, "State files": self.files,
@@ -3498,13 +3575,14 @@ class Doctor:
         for thread in threads:
             thread.join(max(0.0, end - time.monotonic()))
         late = "There was no answer within %d s." % self.LIMIT
-        return [results.get(label) or Check(label, "error", late, "", EXIT_LOCAL)
-                for label in methods]
+        return [results.get(label) or Check(
+            label, "error", late, "Try again later.",
+            EXIT_API if method == self.api else EXIT_LOCAL) for label, method in methods.items()]
 
     def tokens(self) -> Tokens:
-        """Shared by all checks, so that a keychain that does not answer is asked only once."""
+        """Call it with the lock held."""
         if self._tokens is None:
-            self._tokens = Tokens(self.settings, self.console, 5)
+            self._tokens = Tokens(self.settings, self.console, self.KEYCHAIN_LIMIT)
         return self._tokens
 
     def credential(self) -> Credential:
@@ -3526,7 +3604,7 @@ class Doctor:
             credential = None
         with self._answer_lock:
             if self._answer is None:
-                api = Api(self.settings, self.console, credential, (), 8, retry=False)
+                api = Api(self.settings, self.console, credential, (), self.API_LIMIT, retry=False)
                 try:
                     self._answer = api.send("GET", "v1/users/me", [])
                     _ = self._answer.body
@@ -3579,10 +3657,16 @@ class Doctor:
             ["chmod 600"] + [quote(loose) for _, loose in self.loose]))
 
     def keychain(self) -> Finding:
-        tokens = self.tokens()
+        try:
+            self.credential()  # first, since other checks wait for it
+        except CliError:
+            pass
+        with self._keychain_lock:
+            tokens = self.tokens()
         mode = tokens.use_keychain()
         if mode is False:
-            return Finding("not used (NOTION_KEYRING=0, or config.json says so)", "skipped")
+            return Finding("not used: NOTION_KEYRING is 0" if self.settings.keyring is False
+                           else "not used: config.json says \"keyring\": false", "skipped")
         try:
             with self._keychain_lock:
                 tokens.keychain.prove()
@@ -3600,7 +3684,7 @@ class Doctor:
 
     def resolved(self) -> Finding:
         if self.settings.credential is not None:
-            return Finding("that of NOTION_API_TOKEN")
+            return Finding("the one that NOTION_API_TOKEN belongs to")
         wanted, current = self.settings.workspace_id, self.workspaces.current()
         if wanted and current not in self.workspaces.known():
             raise CliError("NOTION_WORKSPACE_ID is %s, which you have not logged in to." % wanted,
@@ -3608,7 +3692,8 @@ class Doctor:
         return Finding(self._name(current) if current else "none")
 
     def _name(self, workspace_id: str) -> str:
-        return "%s (%s)" % (self.workspaces.known().get(workspace_id, "unknown"), workspace_id)
+        name = self.workspaces.known().get(workspace_id)
+        return "%s (%s)" % ((name, workspace_id) if name else (workspace_id, "name not known"))
 
     def token(self) -> Finding:
         source = self.credential().source
@@ -3631,7 +3716,7 @@ class Doctor:
             return Finding("none")
         left = int(pending.expires_at - self.now())
         if left <= 0:
-            return Finding("expired", "warning", "ntn login")
+            return Finding("expired", "warning", "Run `ntn login` to start a new one.")
         return Finding("waits for approval, %d:%02d left; `ntn login poll` finishes it"
                        % divmod(left, 60))
 
@@ -3647,10 +3732,9 @@ class Doctor:
         return Finding("none" if proxy is None else repr(proxy))
 
     def certificates(self) -> Finding:
-        missing = missing_certificates(self.console.environ)
-        if missing:
-            raise CliError(missing[0].upper() + missing[1:] + ".", "unset SSL_CERT_FILE, or "
-                           "install your system's package ca-certificates.", EXIT_API)
+        what, hint = missing_certificates(self.console.environ)
+        if what:
+            raise CliError(what[0].upper() + what[1:] + ".", hint, EXIT_API)
         count = tls_context().cert_store_stats()["x509_ca"]
         return Finding(plural(count, "certificate") if count else "a directory of certificates")
 
@@ -3718,7 +3802,12 @@ HELP_DEBUG = """Show the state of this installation as Markdown, for a bug repor
 Usage: ntn debug
 
 It shows where tokens are, but no token, no session, and no password or user name of a proxy.
-""" + HELP_GLOBAL
+""" + HELP_GLOBAL + """
+Example:
+  ntn debug > report.md
+
+Environment variables: NOTION_HOME, NOTION_KEYRING, NOTION_ENV
+"""
 
 
 def cmd_debug(args: Arguments, settings: Settings, console: Console) -> int:
@@ -3894,13 +3983,14 @@ def check_arguments(options: Dict[str, str], given: List[str], words: List[str])
     command = " ".join(words[:2])
     command = command if command in COMMANDS else words[0] if words else ""
     if words and command not in COMMANDS:
-        raise UsageError("There is no command %r." % words[0],
-                         nearest(words[0], COMMANDS) or "`ntn --help` lists them.")
+        longer = [name for name in COMMANDS if name.endswith(" " + words[0])]
+        raise UsageError("There is no command %r." % words[0], nearest(
+            (longer + words)[0], COMMANDS) or "`ntn --help` lists them.")
     table = parse_options(COMMANDS[command][1] if command else HELP)
     called = ("ntn " + command).strip()
     for spelling in given:
         if spelling not in table:
-            raise UsageError("`%s` has no option %s." % (called, spelling),
+            raise UsageError("`%s` has no option %s." % (called, one_line(spelling)),
                              nearest(spelling, table) or "`%s --help` lists them." % called)
     inputs = words[len(command.split()):]
     if inputs and command != "api":
@@ -3914,7 +4004,10 @@ def decode_arguments(argv: Iterable[str]) -> List[str]:
     """Arguments as UTF-8, whatever the locale: Python 3.6 takes them for ASCII under LC_ALL=C."""
     if os.name == "nt":
         return list(argv)
-    return [os.fsencode(text).decode("utf-8", "surrogateescape") for text in argv]
+    try:
+        return [os.fsencode(text).decode("utf-8", "surrogateescape") for text in argv]
+    except UnicodeEncodeError:  # from Python, where a string can hold anything
+        return list(argv)
 
 
 def run(argv: Sequence[str], console: Console) -> int:
@@ -3968,7 +4061,7 @@ def request(method: str, path: str, body: Json = None, query: Strings = (), head
 
     `path`: such as "v1/users/me". `body`: bytes, or anything that json can write. `token`: None
     means NOTION_API_TOKEN or the stored login. `timeout`: seconds for one try as a whole.
-    Raises CliError if there is no answer, or if its status is 300 or above.
+    Raises CliError if there is no answer, if it is a redirect, or if its status is 400 or above.
     Source: https://developers.notion.com/reference
     """
     api = _open_api(headers, token, timeout)
@@ -3976,7 +4069,7 @@ def request(method: str, path: str, body: Json = None, query: Strings = (), head
         method = choose_method({"--method": method})
         response = api.send(method, path, list(query), _encode_body(body))
         _ = response.body
-        if response.status >= 300:
+        if response.status >= 400 or response.headers.get("Location"):
             raise api_error(response, api.credential)
         return response
     finally:
@@ -3994,12 +4087,17 @@ def paginate(method: str, path: str, body: Json = None, query: Strings = (), hea
         method = choose_method({"--method": method})
         for results, _ in api.pages(method, path, list(query), _encode_body(body)):
             for item in results:
-                yield json.loads(encode_json(item).decode("utf-8"))
+                try:
+                    yield json.loads(encode_json(item).decode("utf-8"))
+                except ValueError as error:  # an integer that is longer than Python takes
+                    raise CliError("A result cannot be read: %s." % error, "", EXIT_API) from None
     finally:
         api.close()
 
 
 def _open_api(headers: Strings, token: Optional[str], timeout: float) -> Api:
+    if not timeout > 0:
+        raise UsageError("timeout is %r: it takes seconds." % timeout)
     console = Console()
     console.stderr = None  # a library says nothing
     settings = load_settings({}, console.environ)
@@ -4013,10 +4111,20 @@ def _open_api(headers: Strings, token: Optional[str], timeout: float) -> Api:
 
 
 def _encode_body(body: Json) -> Optional[bytes]:
-    return body if body is None or isinstance(body, bytes) else json.dumps(body).encode("utf-8")
+    if body is None or isinstance(body, bytes):
+        return body
+    try:
+        return json.dumps(body, allow_nan=False).encode("utf-8")
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CliError("The body cannot be written as JSON: %s." % error) from None
 
 
 if __name__ == "__main__":
-    # Not sys.exit, which waits for the threads that a keychain may have left hanging. Whatever was
-    # written has been flushed.
-    os._exit(main())
+    status = main()
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            try:
+                stream.flush()
+            except (OSError, ValueError):
+                pass
+    os._exit(status)  # sys.exit would wait for the threads that a keychain may have left hanging
