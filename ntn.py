@@ -1522,13 +1522,15 @@ class KeychainStore(Store):
         if self._call(go_round) != value:
             raise KeychainError("The keychain does not keep what is written to it.")
 
+    def _tell(self) -> None:
+        if self._console.interactive:
+            self._console.say("Waiting for the keychain: it may ask to be unlocked.")
+
     def _call(self, action: Callable[[Any], Any]) -> Any:
         if self._silent is not None:
             raise self._silent
         try:
-            return call_with_limit(
-                lambda: action(load_keyring()), self._limit,
-                lambda: self._console.say("Waiting for the keychain: it may ask to be unlocked."))
+            return call_with_limit(lambda: action(load_keyring()), self._limit, self._tell)
         except (KeychainError, KeyboardInterrupt):
             raise
         except LimitPassed:
@@ -2541,8 +2543,11 @@ def own_command() -> str:
         return "ntn"
     if os.name == "nt":
         return "python %s" % script
-    return "%s %s" % ("python3" if shutil.which("python3") else shlex.quote(sys.executable),
-                      shlex.quote(script))
+    python = shutil.which("python3")
+    # Out of a virtual environment that is not activated, python3 may have no keyring.
+    if not python or sys.prefix != sys.base_prefix and not os.path.samefile(python, sys.executable):
+        return "%s %s" % (shlex.quote(sys.executable), shlex.quote(script))
+    return "python3 %s" % shlex.quote(script)
 
 
 def wait_and_finish(args: Arguments, client: Client, pending: PendingLogin, tokens: Tokens) -> int:
