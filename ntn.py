@@ -1813,11 +1813,16 @@ def start_login(client: Client, settings: Settings) -> Tuple[PendingLogin, str, 
                        % (parse_origin(str(url), exact=False) or "not a web address"),
                        "It was not opened. Check NOTION_BASE_URL and your network.", EXIT_API)
     now = response.date() or client.console.clock.time()
-    expires = parse_time(answer.get("expiresAt"))
-    if expires is None or not 0 < expires - now < 86400:
-        expires = now + LOGIN_LIFETIME
     return PendingLogin(session_id, settings.environment, settings.login_origin, int(now),
-                        int(expires)), url, code
+                        choose_expiry(answer.get("expiresAt"), now)), url, code
+
+
+def choose_expiry(value: Json, issued_at: float) -> int:
+    """When a login expires: what the server said, if that can be."""
+    expires_at = parse_time(value)
+    if expires_at is None or not 0 < expires_at - issued_at < 86400:
+        expires_at = issued_at + LOGIN_LIFETIME
+    return int(expires_at)
 
 
 def parse_time(value: Json) -> Optional[float]:
@@ -1912,7 +1917,6 @@ def show_time_left(console: Console, deadline: float, pause: float) -> None:
         clock.sleep(min(1, max(0.01, end - clock.monotonic())))
 
 
-
 PENDING_FILE = "pending-login.json"
 
 
@@ -1931,14 +1935,12 @@ def load_pending(settings: Settings, console: Console) -> Optional[PendingLogin]
         return None
     console.secrets.add(session_id)
     issued_at = parse_time(data.get("issuedAt")) or console.clock.time()
-    expires_at = parse_time(data.get("expiresAt"))
-    if expires_at is None or not 0 < expires_at - issued_at < 86400:
-        expires_at = issued_at + LOGIN_LIFETIME
     environment, origin = data.get("environment"), data.get("origin")
     if not (isinstance(environment, str) and environment in ENVIRONMENTS and isinstance(origin, str)
             and parse_origin(origin) == origin and is_safe_origin(origin)):
         environment, origin = settings.environment, settings.login_origin
-    return PendingLogin(session_id, environment, origin, int(issued_at), int(expires_at))
+    return PendingLogin(session_id, environment, origin, int(issued_at),
+                        choose_expiry(data.get("expiresAt"), issued_at))
 
 
 def delete_pending(settings: Settings, console: Console, session_id: str) -> bool:
@@ -1962,14 +1964,14 @@ def forget_pending(settings: Settings, console: Console) -> bool:
 
 def prove_writable(tokens: Tokens) -> None:
     """Find out, before anything is sent, that a login can be kept: its session works only once."""
-    settings, console = tokens.settings, tokens.console
-    for path in (settings.config_path("config.json"), settings.config_path("workspaces.json"),
-                 settings.cache_path(PENDING_FILE)):
-        set_aside(path, console)
+    settings = tokens.settings
+    paths = (settings.config_path("config.json"), settings.config_path("workspaces.json"),
+             settings.cache_path(PENDING_FILE))
+    for path in paths:
+        set_aside(path, tokens.console)
     tokens.prove()
-    for path in (settings.config_path("config.json"), settings.config_path("workspaces.json"),
-                 settings.cache_path(PENDING_FILE)):
-        prove_file(path, console)
+    for path in paths:
+        prove_file(path, tokens.console)
 
 
 def finish_login(approval: Approval, pending: PendingLogin, tokens: Tokens) -> str:
@@ -2037,7 +2039,8 @@ def open_browser(url: str, console: Console) -> bool:
 
 INPUT_HINT = "Use `Header:Value`, `name==value`, `path=value`, or `path:=json`."
 MAX_INDEX = 9999
-
+UNENCODABLE = re.compile("[\ud800-\udfff]")
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
 
 Segment = Union[str, int, None]  # a key, an index, or None for `[]`, one after the last
 
@@ -2108,10 +2111,6 @@ class RequestInputs:
         self.headers.append((name, value))
 
 
-UNENCODABLE = re.compile("[\ud800-\udfff]")
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f]")
-
-
 def mask_secret(text: str) -> str:
     """An input as it may be quoted."""
     name, colon, value = text.partition(":")
@@ -2136,29 +2135,23 @@ def find_separator(text: str) -> Tuple[int, str]:
 def parse_body_path(text: str, path: str) -> List[Tuple[int, Segment]]:
     """(place, segment) of a body path such as a[b].c[0][]; `a[b]c` is `a.b.c`."""
     segments: List[Tuple[int, Segment]] = []
-    place, separated = 0, True  # whether a plain segment has to come
-    while place < len(path):
-        if path[place] == "[":
-            if separated and segments:
-                raise InputError(text, place, "there is nothing between the dot and the bracket")
-            end = path.index("]", place)
-            inner = path[place + 1:end]
-            segments.append((place + 1, parse_segment(text, place + 1, inner) if inner else None))
-            place, separated = end + 1, False
-            if path[place:place + 1] == ".":
-                place, separated = place + 1, True
+    wanted = True  # a key has to come: at the start, and after a dot
+    for token in re.finditer(r"\[([^\]]*)\]|[^.\[\]]+|[.\]]", path):
+        place, found, inner = token.start(), token.group(), token.group(1)
+        if found == "]":
+            raise InputError(text, place, "this bracket was not opened")
+        if found == ".":
+            if wanted:
+                raise InputError(text, place, "a key is missing here")
+            wanted = True
             continue
-        plain = re.compile(r"[^.\[\]]*").match(path, place)
-        end = plain.end() if plain else place
-        if path[end:end + 1] == "]":
-            raise InputError(text, end, "this bracket was not opened")
-        if end == place:
-            raise InputError(text, place, "a key is missing here")
-        segments.append((place, parse_segment(text, place, path[place:end])))
-        separated = path[end:end + 1] == "."
-        place = end + 1 if separated else end
-    if separated:
-        raise InputError(text, place, "a key is missing here")
+        if inner is not None and wanted and segments:
+            raise InputError(text, place, "there is nothing between the dot and the bracket")
+        place, key = (place, found) if inner is None else (place + 1, inner)
+        segments.append((place, parse_segment(text, place, key) if key else None))
+        wanted = False
+    if wanted:
+        raise InputError(text, len(path), "a key is missing here")
     return segments
 
 
@@ -2188,11 +2181,12 @@ def store_at(root: Json, path: List[Tuple[int, Segment]], value: Json, text: str
         if found is Gap:
             found = holder[step] = {} if isinstance(segment, str) else []
         if not isinstance(found, dict if isinstance(segment, str) else list):
-            kind = ("an object" if isinstance(found, dict) else
-                    "an array" if isinstance(found, list) else "a value")
+            what = ("the key %r" % segment if isinstance(segment, str)
+                    else "`[]`" if segment is None else "an index")
+            kind = ("an object" if isinstance(found, dict)
+                    else "an array" if isinstance(found, list) else "a value")
             raise InputError(text, place, "%s cannot be set, since an earlier input put %s there"
-                             % ("the key %r" % segment if isinstance(segment, str) else
-                "an index" if segment is not None else "`[]`", kind))
+                             % (what, kind))
         if isinstance(found, list):
             segment = len(found) if segment is None else segment
             found.extend([Gap] * (int(segment) + 1 - len(found)))
@@ -2204,9 +2198,7 @@ def store_at(root: Json, path: List[Tuple[int, Segment]], value: Json, text: str
 
 
 def encode_json(value: Json) -> bytes:
-    """The bytes of a request body; bytes stay as they are."""
-    if isinstance(value, bytes):
-        return value
+    """`value` as compact JSON; CliError (5) where Python cannot go as deep as it."""
     try:
         return format_json(value).encode("utf-8")
     except RecursionError:
@@ -2220,12 +2212,11 @@ def build_url(api_origin: str, path: str, query: Iterable[Tuple[str, str]]) -> s
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", path):
         origin = parse_origin(path, exact=False)
         if origin != api_origin:
-            raise CliError("%s is not an address of the API, which is at %s."
-                           % (re.sub("//[^/]*@", "//***@", path), api_origin),
-                           "Give the path alone, such as v1/users/me.",
-                           EXIT_API)
+            raise CliError("%s is not an address of the API, which is at %s." % (
+                re.sub("//[^/]*@", "//***@", path), api_origin),
+                "Give the path alone, such as v1/users/me.", EXIT_API)
         rest = re.sub(r"^[^:]+://[^/?#]*/*", "", path)
-    where, mark, given = rest.partition("?")
+    where, _, given = rest.partition("?")
     decoded = unquote(where)
     problem = ("is not valid UTF-8" if UNENCODABLE.search(path)
                else "has a backslash in it" if "\\" in decoded
@@ -2724,7 +2715,7 @@ def cmd_whoami(args: Arguments, settings: Settings, console: Console) -> int:
         if response.status >= 300:
             raise api_error(response, credential)
         if "--json" in args.options:
-            console.emit(with_newline(response.body))
+            console.emit(response.body.rstrip(b"\n") + b"\n")
             return EXIT_OK
         row = describe_user(response.json())
     finally:
@@ -2865,7 +2856,7 @@ def cmd_api(args: Arguments, settings: Settings, console: Console) -> int:
     method = method or ("GET" if body is None else "POST")
     api = Api(settings, console, credential, inputs.headers, timeout, "--no-retry" not in options)
     try:
-        if paginate_all:
+        if paginate_all and not isinstance(body, FileBody):
             print_pages(api, method, path, inputs.query, body)
             return EXIT_OK
         response = api.send(method, path, inputs.query, body)
@@ -2895,7 +2886,7 @@ class Api:
         defaults = api_headers(self.settings, self.credential, body)
         return self._send(method, url, merge_headers(defaults, self._headers), body)
 
-    def pages(self, method: str, path: str, query: Pairs, body: Body
+    def pages(self, method: str, path: str, query: Pairs, body: Optional[bytes]
               ) -> Iterator[Tuple[List[Json], str]]:
         """(results, cursor of the next page) of each page of a list, numbers as they were sent.
 
@@ -2906,13 +2897,12 @@ class Api:
         query = parse_qsl(given, keep_blank_values=True) + query
         if method == "POST" and body is None:
             body = b"{}"
-        cursor, seen = "", {value for name, value in query if name == "start_cursor"}
-        if isinstance(body, bytes):
-            value = parse_json(body.decode("utf-8"))
-            if not isinstance(value, dict):
-                raise CliError("The body is no JSON object, so a next page cannot be asked for.",
-                               "Leave --paginate out.", EXIT_API)
-            seen.add(str(value.get("start_cursor")))
+        value = parse_json(body.decode("utf-8")) if body else {}
+        if not isinstance(value, dict):
+            raise CliError("The body is no JSON object, so a next page cannot be asked for.",
+                           "Leave --paginate out.", EXIT_API)
+        cursor, seen = "", {found for name, found in query if name == "start_cursor"}
+        seen.add(str(value.get("start_cursor")))
         while True:
             try:
                 results, following = self._page(method, path, query, body)
@@ -2934,9 +2924,10 @@ class Api:
                 query = [pair for pair in query if pair[0] != "start_cursor"]
                 query.append(("start_cursor", cursor))
             else:
-                body = self._with_cursor(body if isinstance(body, bytes) else b"{}", cursor)
+                value["start_cursor"] = cursor
+                body = encode_json(value)
 
-    def _page(self, method: str, path: str, query: Pairs, body: Body
+    def _page(self, method: str, path: str, query: Pairs, body: Optional[bytes]
               ) -> Tuple[List[Json], str]:
         response = self.send(method, path, query, body)
         if response.status >= 300:
@@ -2953,16 +2944,11 @@ class Api:
         cursor = page.get("next_cursor") if page.get("has_more") is not False else None
         return results, cursor if isinstance(cursor, str) else ""
 
-    def _with_cursor(self, body: bytes, cursor: str) -> bytes:
-        value = parse_json(body.decode("utf-8"))
-        value["start_cursor"] = cursor
-        return encode_json(value)
-
     def close(self) -> None:
         self._client.close()
 
 
-def print_pages(api: Api, method: str, path: str, query: Pairs, body: Body) -> None:
+def print_pages(api: Api, method: str, path: str, query: Pairs, body: Optional[bytes]) -> None:
     """Each result as one line of JSON; where only the lines are redirected, a count on stderr."""
     console, count = api.console, 0
     counting = not console.is_terminal(console.stdout)
@@ -3191,10 +3177,6 @@ def format_body(body: bytes, colour: bool) -> str:
         return visible(text) + ("\n" if text and not text.endswith("\n") else "")
 
 
-def with_newline(body: bytes) -> bytes:
-    return body if body.endswith(b"\n") else body + b"\n"
-
-
 HELP_API_LS = """List the calls of the Notion API
 
 Usage: ntn api ls [--json | --plain]
@@ -3231,37 +3213,33 @@ class Operation(NamedTuple):
 
 def cmd_api_ls(args: Arguments, settings: Settings, console: Console) -> int:
     operations = list_operations(load_specification(settings, console))
+    rows = [(operation.method, one_line(operation.path), operation.text("summary"))
+            for operation in operations]
     if "--json" in args.options:
         console.emit_json([{
             "method": operation.method, "path": operation.path,
-            "summary": operation.text("summary"),
-            "tags": operation.content.get("tags") or [],
+            "summary": operation.text("summary"), "tags": operation.content.get("tags") or [],
             "operation_id": operation.text("operationId")} for operation in operations])
     elif "--plain" in args.options or not console.is_terminal(console.stdout):
-        console.emit("".join("%s\t%s\t%s\n" % (operation.method, one_line(operation.path),
-                                               operation.text("summary"))
-                             for operation in operations).encode("utf-8", "backslashreplace"))
+        console.emit("".join("%s\t%s\t%s\n" % row for row in rows).encode(
+            "utf-8", "backslashreplace"))
     else:
-        width = max([len(operation.path) for operation in operations] + [4])
-        rows = [("METHOD", "PATH", "SUMMARY")]
-        rows += [(operation.method, one_line(operation.path), operation.text("summary"))
-                 for operation in operations]
-        limit = terminal_width(console.stdout)
+        rows.insert(0, ("METHOD", "PATH", "SUMMARY"))
+        width, limit = max(len(path) for _, path, _ in rows), terminal_width(console.stdout)
         for method, path, summary in rows:
             row = "%-7s %-*s  %s" % (method, width, path, summary)
             console.emit(cut(row, limit).rstrip() + "\n")
     return EXIT_OK
 
 
-def load_cached_specification(settings: Settings) -> Optional[Dict[str, Json]]:
-    """The API's description as it was fetched last, with when and from where; None without one."""
+def load_cached_specification(settings: Settings) -> Dict[str, Json]:
+    """The API's description as it was fetched last, with when and from where; empty without one."""
     try:
         cached = load_json(settings.cache_path(SPEC_FILE))
     except CliError:
-        return None  # only a cache: it is fetched anew
-    if cached.get("origin") != settings.docs_origin or not read_object(cached, "document"):
-        return None
-    return cached
+        return {}  # only a cache: it is fetched anew
+    same = cached.get("origin") == settings.docs_origin and read_object(cached, "document")
+    return cached if same else {}
 
 
 def load_specification(settings: Settings, console: Console) -> Dict[str, Json]:
@@ -3269,13 +3247,11 @@ def load_specification(settings: Settings, console: Console) -> Dict[str, Json]:
 
     It is public: no token is sent. Raises CliError (5) if it can neither be fetched nor found.
     """
-    cached = load_cached_specification(settings)
-    now = console.clock.time()
-    checked = parse_time(cached.get("checkedAt")) if cached else None
-    if cached and checked is not None and 0 <= now - checked < SPEC_LIFETIME:
+    cached, now = load_cached_specification(settings), console.clock.time()
+    checked, etag = parse_time(cached.get("checkedAt")), cached.get("etag")
+    if checked is not None and 0 <= now - checked < SPEC_LIFETIME:
         return read_object(cached, "document")
     try:
-        etag = cached.get("etag") if cached else None
         known = isinstance(etag, str) and re.fullmatch(r"[\x20-\x7e]+", etag)
         response = fetch_docs("/openapi.json", settings, console,
                               [("If-None-Match", str(etag))] if known else [])
@@ -3284,19 +3260,20 @@ def load_specification(settings: Settings, console: Console) -> Dict[str, Json]:
         else:
             document, etag = parse_json(response.body.decode("utf-8")), response.headers.get("ETag")
             if not isinstance(document, dict) or not read_object(document, "paths"):
-                raise CliError("The answer is no OpenAPI document.", "", EXIT_API)
+                raise CliError("The answer is no OpenAPI document.")
     except (CliError, ValueError) as problem:
         error = problem if isinstance(problem, CliError) else CliError("The answer is not JSON.")
-        if cached is None:
+        if not cached:
             raise CliError("The API's description cannot be fetched from %s. %s" % (
                 settings.docs_origin, error.message), error.hint, EXIT_API) from None
         console.say("warning: %s An older copy of the API's description is used." % error.message)
         return read_object(cached, "document")
     try:
-        update_json(settings.cache_path(SPEC_FILE), console, lambda data: data.update(
-            origin=settings.docs_origin, etag=etag, checkedAt=int(now), document=document))
-    except DamagedFile:
-        set_aside(settings.cache_path(SPEC_FILE), console)
+        try:
+            update_json(settings.cache_path(SPEC_FILE), console, lambda data: data.update(
+                origin=settings.docs_origin, etag=etag, checkedAt=int(now), document=document))
+        except DamagedFile:
+            set_aside(settings.cache_path(SPEC_FILE), console)
     except CliError:
         pass  # it works without a cache, just slower
     return document
@@ -3331,12 +3308,12 @@ def find_operations(document: Dict[str, Json], path: str) -> List[Operation]:
     segments = path.strip("/").split("/")
     matches: Dict[str, List[bool]] = {}
     operations = list_operations(document)
-    for template in {operation.path for operation in operations}:
-        parts = template.strip("/").split("/")
+    for operation in operations:
+        parts = operation.path.strip("/").split("/")
         same = [part == segment for part, segment in zip(parts, segments)]
         if len(parts) == len(segments) and all(
                 equal or re.fullmatch(r"\{[^}]*\}", part) for part, equal in zip(parts, same)):
-            matches[template] = same
+            matches[operation.path] = same
     best = max(matches, key=lambda template: matches[template]) if matches else None
     return [operation for operation in operations if operation.path == best]
 
@@ -3352,10 +3329,8 @@ def describe_call(args: Arguments, method: str, settings: Settings, console: Con
         raise CliError("The API has no path %s." % path, "`ntn api ls` lists them." if
                        path.startswith("/v1/") else "Its paths begin with v1/.", EXIT_API)
     methods = [operation.method for operation in operations]
-    chosen = [operation for operation in operations if operation.method == method]
-    if not method and len(operations) == 1:
-        chosen = operations
-    if not chosen:
+    chosen = [operation for operation in operations if method in ("", operation.method)]
+    if len(chosen) != 1:
         raise CliError("%s takes %s." % (operations[0].path, ", ".join(methods)),
                        "Choose one, such as -X %s." % methods[0], EXIT_API)
     operation = chosen[0]
@@ -3381,14 +3356,10 @@ def as_list(value: Json) -> List[Json]:
     return value if isinstance(value, list) else []
 
 
-def resolve_reference(document: Json, reference: str) -> Tuple[List[str], Json]:
-    """(keys, value) of a `#/...` reference; the value is None if it leads nowhere (RFC 6901)."""
+def parse_reference(reference: str) -> List[str]:
+    """The keys that a reference such as #/components/schemas/Page leads through (RFC 6901)."""
     from urllib.parse import unquote
-    keys = [unquote(key).replace("~1", "/").replace("~0", "~") for key in reference[2:].split("/")]
-    value = document
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return keys, value
+    return [unquote(key).replace("~1", "/").replace("~0", "~") for key in reference[2:].split("/")]
 
 
 def reduce_specification(document: Dict[str, Json], operation: Operation) -> Dict[str, Json]:
@@ -3396,37 +3367,29 @@ def reduce_specification(document: Dict[str, Json], operation: Operation) -> Dic
     item = read_object(document["paths"], operation.path)
     kept = {key: value for key, value in item.items() if key in ("parameters", "servers")}
     kept[operation.method.lower()] = operation.content
-    reduced: Dict[str, Json] = {}
-    reduced.update({key: document[key] for key in ("openapi", "info", "servers")
-                    if key in document})
+    reduced: Dict[str, Json] = {
+        key: document[key] for key in ("openapi", "info", "servers") if key in document}
     reduced["paths"] = {operation.path: kept}
-    references = []
+    queue: List[Json] = [kept]
     for requirement in as_list(operation.content.get("security", document.get("security"))):
         if isinstance(requirement, dict):
-            references += ["#/components/securitySchemes/" + name for name in requirement]
-    queue: List[Json] = [kept]
-    seen: Set[Tuple[str, ...]] = set()
-    while queue or references:
-        value = queue.pop() if queue else None
-        if isinstance(value, dict):
+            queue += [{"$ref": "#/components/securitySchemes/" + name} for name in requirement]
+    while queue:
+        value = queue.pop()
+        if isinstance(value, list):
+            queue += value
+        elif isinstance(value, dict):
             queue += value.values()
             if isinstance(value.get("$ref"), str):
-                references.append(value["$ref"])
-        elif isinstance(value, list):
-            queue += value
-        while references:
-            keys, _ = resolve_reference(document, references.pop())
-            # A component as a whole, such as components, schemas, Page
-            keys = keys[:3 if keys[0] in ("components", "paths") else 1]
-            place, target = document, reduced
-            if tuple(keys) in seen:
-                continue
-            seen.add(tuple(keys))
-            for key in keys[:-1]:
-                place, target = read_object(place, key), make_object(target, key)
-            if keys[-1] in place and keys[-1] not in target:
-                target[keys[-1]] = place[keys[-1]]
-                queue.append(place[keys[-1]])
+                keys = parse_reference(value["$ref"])
+                # A component as a whole, such as components, schemas, Page
+                keys = keys[:3 if keys[0] in ("components", "paths") else 1]
+                place, target = document, reduced
+                for key in keys[:-1]:
+                    place, target = read_object(place, key), make_object(target, key)
+                if keys[-1] in place and keys[-1] not in target:
+                    target[keys[-1]] = place[keys[-1]]
+                    queue.append(place[keys[-1]])
     return reduced
 
 
@@ -3436,7 +3399,9 @@ def format_operation(document: Dict[str, Json], operation: Operation, settings: 
         for _ in range(20):  # a reference may lead to another
             if not isinstance(value, dict) or not isinstance(value.get("$ref"), str):
                 break
-            value = resolve_reference(document, value["$ref"])[1]
+            keys, value = parse_reference(value["$ref"]), document
+            for key in keys:
+                value = value.get(key) if isinstance(value, dict) else None
         return value if isinstance(value, dict) else {}
 
     def row(name: str, schema: Json, required: bool, description: Json) -> str:
@@ -3444,9 +3409,9 @@ def format_operation(document: Dict[str, Json], operation: Operation, settings: 
         kind = schema.get("type") or next((key for key in ("oneOf", "anyOf", "allOf", "enum")
                                            if key in schema), "any")
         kind = "|".join(map(str, kind)) if isinstance(kind, list) else str(kind)
-        text = description or schema.get("description") or ""
-        return ("  %-24s %-8s %-9s%s" % (one_line(name), kind, "required " * required, one_line(
-            str(text))))[:100].rstrip()
+        text = one_line(str(description or schema.get("description") or ""))
+        return ("  %-24s %-8s %-9s%s" % (one_line(name), kind, "required " * required, text)
+                )[:100].rstrip()
 
     lines = ["%s %s" % (operation.method, one_line(operation.path)), operation.text("summary"), ""]
     item = read_object(document["paths"], operation.path)
@@ -3491,43 +3456,53 @@ Exit codes: 0 healthy, else the worst: 4 authentication, 5 the API or the networ
 
 
 class Check(NamedTuple):
-    """What doctor found out about one thing. status: ok, warning, error or skipped."""
+    """What doctor found out about one thing."""
 
-    check: str
-    status: str
     value: str
+    status: str = "ok"  # or warning, error, skipped
     hint: str = ""
     code: int = EXIT_OK
-
-
-class Finding(NamedTuple):
-    """What one method of Doctor has to say; an error is raised as a CliError."""
-
-    value: str
-    status: str = "ok"
-    hint: str = ""
 
 
 def cmd_doctor(args: Arguments, settings: Settings, console: Console) -> int:
     checks = Doctor(settings, console).run()
     if "--json" in args.options:
-        console.emit_json([dict(zip(("check", "status", "value", "hint"), check))
-                           for check in checks])
+        console.emit_json([{"check": label, "status": check.status, "value": check.value,
+                            "hint": check.hint} for label, check in checks.items()])
     else:
-        console.emit("".join(format_check(check, console) for check in checks))
-    codes = {check.code for check in checks}
+        console.emit("".join(format_check(*item, console=console) for item in checks.items()))
+    codes = {check.code for check in checks.values()}
     return next((code for code in (EXIT_AUTH, EXIT_API, EXIT_LOCAL) if code in codes), EXIT_OK)
 
 
-def format_check(check: Check, console: Console) -> str:
+def format_check(label: str, check: Check, console: Console) -> str:
     mark = {"ok": console.tick(console.stdout), "skipped": "-"}.get(check.status, "!")
-    lines = ["%-20s %s %s" % (check.check, mark, check.value)] + ["  hint: " + check.hint] * bool(
-        check.hint)
+    lines = ["%-20s %s %s" % (label, mark, check.value)]
+    lines += ["  hint: " + check.hint] if check.hint else []
     if console.is_terminal(console.stdout):
         from textwrap import fill
         lines = [fill(line, terminal_width(console.stdout), subsequent_indent="    ",
                       break_long_words=False, break_on_hyphens=False) for line in lines]
     return "\n".join(lines) + "\n"
+
+
+def once(function: Callable[[], Result]) -> Callable[[], Result]:
+    """`function`, called once for all threads, which all get its result or its CliError."""
+    import threading
+    lock = threading.Lock()
+    found: List[Union[Result, CliError]] = []
+
+    def call() -> Result:
+        with lock:
+            if not found:
+                try:
+                    found.append(function())
+                except CliError as error:
+                    found.append(error)
+        if isinstance(found[0], CliError):
+            raise found[0]
+        return found[0]
+    return call
 
 
 class Doctor:
@@ -3539,107 +3514,96 @@ class Doctor:
         import threading
         self.settings, self.console = settings, console
         self.workspaces = Workspaces(settings, console)
-        self.loose = find_loose_files(settings)  # first of all: reading a secret makes it private
-        self._keychain_lock, self._answer_lock = threading.Lock(), threading.Lock()
-        self._tokens: Optional[Tokens] = None  # shared, so that a mute keychain is asked once
-        self._credential: Union[None, Credential, CliError] = None
-        self._answer: Union[None, Response, CliError] = None
+        # Shared, so that a mute keychain is asked once. What asks it otherwise than through
+        # `credential` asks after that, and holds the lock.
+        self.tokens = once(lambda: Tokens(settings, console, self.KEYCHAIN_LIMIT))
+        self.credential = once(lambda: use_credential(
+            settings, console, None if settings.credential else self.tokens()))
+        self.answer = once(self.ask_api)
+        self.keychain_lock = threading.Lock()
 
-    def run(self) -> List[Check]:
+    def run(self) -> Dict[str, Check]:
         import threading
-        results: Dict[str, Check] = {}
+        settings, console = self.settings, self.console
+        methods: Dict[str, Callable[[], Check]] = {
+            "CLI version": lambda: Check(VERSION),
+            "Python": lambda: Check(sys.version.split()[0] + ", " + (sys.executable or "embedded")),
+            "Config directory": self.directory, "State files": self.files,
+            "File modes": self.modes, "Keychain": self.keychain,
+            "Default workspace": lambda: Check(self.name(self.workspaces.default())),
+            "Resolved workspace": self.resolved, "Token source": self.token,
+            "Pending login": self.pending,
+            "Proxy": lambda: Check(str(find_proxy(settings.api_origin, console.environ) or "none")),
+            "CA certificates": self.certificates, "Clock": self.clock,
+            "Public API access": self.api}
+        late = Check("There was no answer within %d s." % self.LIMIT, "error", "Try again later.")
+        results = {label: late._replace(code=EXIT_API if method == self.api else EXIT_LOCAL)
+                   for label, method in methods.items()}
 
-        def work(label: str, method: Callable[[], Finding]) -> None:
+        def work(label: str, method: Callable[[], Check]) -> None:
             try:
-                value, status, hint = method()
-                check = Check(label, status, value, hint)
+                check = method()
             except CliError as error:
-                check = Check(label, "error", error.message, error.hint, error.code)
+                check = Check(error.message, "error", error.hint, error.code)
             except Exception as error:
-                check = Check(label, "error", "Unexpected %s" % type(error).__name__,
+                check = Check("Unexpected %s" % type(error).__name__, "error",
                               "This is a fault of ntn.py.", EXIT_LOCAL)
-            if check.code == EXIT_LOCAL and self.settings.credential and (
-                    not self.settings.config_dir):
-                check = Check(label, "skipped", "there is no home directory, and none is needed")
-            redact = self.console.redact
-            results[label] = check._replace(value=one_line(redact(check.value)),
-                                            hint=one_line(redact(check.hint)))
+            if check.code == EXIT_LOCAL and settings.credential and not settings.config_dir:
+                check = Check("there is no home directory, and none is needed", "skipped")
+            results[label] = check._replace(value=one_line(console.redact(check.value)),
+                                            hint=one_line(console.redact(check.hint)))
 
-        methods = {"CLI version": self.version, "Python": self.python,
-                   "Config directory": self.directory, "State files": self.files,
-                   "File modes": self.modes, "Keychain": self.keychain,
-                   "Default workspace": self.default, "Resolved workspace": self.resolved,
-                   "Token source": self.token, "Pending login": self.pending, "Proxy": self.proxy,
-                   "CA certificates": self.certificates, "Clock": self.clock,
-                   "Public API access": self.api}
         end = time.monotonic() + self.LIMIT
+        # First of all, since reading a secret makes it private
+        work("File modes", methods.pop("File modes"))
         threads = [threading.Thread(target=work, args=item, daemon=True)
                    for item in methods.items()]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(max(0.0, end - time.monotonic()))
-        late = "There was no answer within %d s." % self.LIMIT
-        return [results.get(label) or Check(
-            label, "error", late, "Try again later.",
-            EXIT_API if method == self.api else EXIT_LOCAL) for label, method in methods.items()]
+        return dict(results)  # those that come later change it no more
 
-    def tokens(self) -> Tokens:
-        """Call it with the lock held."""
-        if self._tokens is None:
-            self._tokens = Tokens(self.settings, self.console, self.KEYCHAIN_LIMIT)
-        return self._tokens
-
-    def credential(self) -> Credential:
-        with self._keychain_lock:
-            if self._credential is None:
-                try:
-                    self._credential = use_credential(self.settings, self.console, self.tokens())
-                except CliError as error:
-                    self._credential = error
-        if isinstance(self._credential, CliError):
-            raise self._credential
-        return self._credential
-
-    def answer(self) -> Response:
+    def ask_api(self) -> Tuple[Response, Optional[Credential]]:
         """What the API says to users/me; without a token it is asked as well."""
         try:
             credential: Optional[Credential] = self.credential()
         except CliError:
             credential = None
-        with self._answer_lock:
-            if self._answer is None:
-                api = Api(self.settings, self.console, credential, (), self.API_LIMIT, retry=False)
-                try:
-                    self._answer = api.send("GET", "v1/users/me", [])
-                    _ = self._answer.body
-                except CliError as error:
-                    self._answer = error
-                finally:
-                    api.close()
-        if isinstance(self._answer, CliError):
-            raise self._answer
-        return self._answer
+        api = Api(self.settings, self.console, credential, (), self.API_LIMIT, retry=False)
+        try:
+            response = api.send("GET", "v1/users/me", [])
+            _ = response.body
+        finally:
+            api.close()
+        return response, credential
 
-    def version(self) -> Finding:
-        return Finding(VERSION)
+    def date(self) -> Optional[float]:
+        """The server's time if it is to be had."""
+        try:
+            return self.answer()[0].date()
+        except CliError:
+            return None
 
-    def python(self) -> Finding:
-        return Finding("%s, %s" % (sys.version.split()[0], sys.executable or "embedded"))
+    def name(self, workspace_id: Optional[str]) -> str:
+        if not workspace_id:
+            return "none"
+        name = self.workspaces.known().get(workspace_id)
+        return "%s (%s)" % ((name, workspace_id) if name else (workspace_id, "name not known"))
 
-    def directory(self) -> Finding:
+    def directory(self) -> Check:
         for path in (self.settings.config_path(""), self.settings.cache_path("")):
             place = path = path.rstrip(os.sep)
-            while not os.path.lexists(place):
+            while not os.path.lexists(place) and place != os.path.dirname(place):
                 place = os.path.dirname(place)
             if not os.path.isdir(place) or not os.access(place, os.W_OK | os.X_OK):
                 raise CliError("%s cannot be written%s." % (
                     path, "" if place == path else ", because of " + place),
                     "Set NOTION_HOME to a directory that can be written.")
         path = os.path.dirname(self.settings.config_path(""))
-        return Finding(path + ("" if os.path.isdir(path) else " (the first login makes it)"))
+        return Check(path + ("" if os.path.isdir(path) else " (the first login makes it)"))
 
-    def files(self) -> Finding:
+    def files(self) -> Check:
         paths = [self.settings.config_path(name) for name in (
             "config.json", "workspaces.json", "auth.json")]
         found, damaged = [], []
@@ -3651,155 +3615,124 @@ class Doctor:
                 damaged.append(error)
         if damaged:
             raise CliError(" ".join(error.message for error in damaged), damaged[0].hint)
-        return Finding(", ".join(found) or "none")
+        return Check(", ".join(found) or "none")
 
-    def modes(self) -> Finding:
-        if not self.loose:
-            return Finding("private" if os.name != "nt" else "as Windows has them")
-        readers, path = self.loose[0]
+    def modes(self) -> Check:
+        if os.name == "nt":
+            return Check("as Windows has them")
+        loose: Dict[str, str] = {}
+        if self.settings.config_dir and self.settings.cache_dir:
+            for path in (self.settings.config_path("auth.json"),
+                         self.settings.cache_path(PENDING_FILE)):
+                try:
+                    mode = os.stat(path).st_mode
+                except OSError:
+                    continue
+                readers = ["its group"] * bool(mode & 0o070) + ["everybody"] * bool(mode & 0o007)
+                if readers:
+                    loose[path] = " and ".join(readers)
+        if not loose:
+            return Check("private")
         from shlex import quote
-        raise CliError("%s could be read by %s." % (path, readers), " ".join(
-            ["chmod 600"] + [quote(loose) for _, loose in self.loose]))
+        raise CliError("%s could be read by %s." % next(iter(loose.items())),
+                       " ".join(["chmod 600"] + [quote(path) for path in loose]))
 
-    def keychain(self) -> Finding:
+    def keychain(self) -> Check:
         try:
             self.credential()  # first, since other checks wait for it
         except CliError:
             pass
-        with self._keychain_lock:
-            tokens = self.tokens()
+        tokens = self.tokens()
         mode = tokens.use_keychain()
         if mode is False:
-            return Finding("not used: NOTION_KEYRING is 0" if self.settings.keyring is False
-                           else "not used: config.json says \"keyring\": false", "skipped")
+            return Check("not used: NOTION_KEYRING is 0" if self.settings.keyring is False
+                         else "not used: config.json says \"keyring\": false", "skipped")
         try:
-            with self._keychain_lock:
+            with self.keychain_lock:
                 tokens.keychain.prove()
         except KeychainError as error:
             if mode:
                 raise
             if isinstance(error, NoKeychain):
-                return Finding("none, so auth.json keeps the tokens")
-            return Finding(error.message, "warning", "export NOTION_KEYRING=0 to do without it")
-        return Finding("keeps what is written to it")
+                return Check("none, so auth.json keeps the tokens")
+            return Check(error.message, "warning", "export NOTION_KEYRING=0 to do without it")
+        return Check("keeps what is written to it")
 
-    def default(self) -> Finding:
-        default = self.workspaces.default()
-        return Finding(self._name(default) if default else "none")
-
-    def resolved(self) -> Finding:
+    def resolved(self) -> Check:
         if self.settings.credential is not None:
-            return Finding("the one that NOTION_API_TOKEN belongs to")
+            return Check("the one that NOTION_API_TOKEN belongs to")
         wanted, current = self.settings.workspace_id, self.workspaces.current()
         if wanted and current not in self.workspaces.known():
             raise CliError("NOTION_WORKSPACE_ID is %s, which you have not logged in to." % wanted,
                            "unset NOTION_WORKSPACE_ID, or run `ntn login`.", EXIT_AUTH)
-        return Finding(self._name(current) if current else "none")
+        return Check(self.name(current))
 
-    def _name(self, workspace_id: str) -> str:
-        name = self.workspaces.known().get(workspace_id)
-        return "%s (%s)" % ((name, workspace_id) if name else (workspace_id, "name not known"))
-
-    def token(self) -> Finding:
+    def token(self) -> Check:
         source = self.credential().source
-        if self.settings.credential is not None and self.settings.config_dir is not None:
+        if self.settings.credential is not None:
             try:
                 shadowed = self.workspaces.current()
-                with self._keychain_lock:
+                with self.keychain_lock:
                     stored = shadowed and self.tokens().get(shadowed)
-                if shadowed and stored:
-                    return Finding("%s, which hides the login to %s" % (
-                        source, self._name(shadowed)), "warning",
-                        "unset NOTION_API_TOKEN to use the login")
+                if stored:
+                    return Check("%s, which hides the login to %s" % (source, self.name(shadowed)),
+                                 "warning", "unset NOTION_API_TOKEN to use the login")
             except CliError:
                 pass  # other checks tell why
-        return Finding(source)
+        return Check(source)
 
-    def pending(self) -> Finding:
+    def pending(self) -> Check:
         pending = load_pending(self.settings, self.console)
         if pending is None:
-            return Finding("none")
-        left = int(pending.expires_at - self.now())
+            return Check("none")
+        # The server's time, for that is what a login goes by
+        left = int(pending.expires_at - (self.date() or self.console.clock.time()))
         if left <= 0:
-            return Finding("expired", "warning", "Run `ntn login` to start a new one.")
-        return Finding("waits for approval, %d:%02d left; `ntn login poll` finishes it"
-                       % divmod(left, 60))
+            return Check("expired", "warning", "Run `ntn login` to start a new one.")
+        return Check("waits for approval, %d:%02d left; `ntn login poll` finishes it"
+                     % divmod(left, 60))
 
-    def now(self) -> float:
-        """The server's time if it is to be had, for that is what a login goes by."""
-        try:
-            return self.answer().date() or self.console.clock.time()
-        except CliError:
-            return float(self.console.clock.time())
-
-    def proxy(self) -> Finding:
-        proxy = find_proxy(self.settings.api_origin, self.console.environ)
-        return Finding("none" if proxy is None else repr(proxy))
-
-    def certificates(self) -> Finding:
+    def certificates(self) -> Check:
         what, hint = missing_certificates(self.console.environ)
         if what:
             raise CliError(what[0].upper() + what[1:] + ".", hint, EXIT_API)
         count = tls_context().cert_store_stats()["x509_ca"]
-        return Finding(plural(count, "certificate") if count else "a directory of certificates")
+        return Check(plural(count, "certificate") if count else "a directory of certificates")
 
-    def clock(self) -> Finding:
-        try:
-            date = self.answer().date()
-        except CliError:
-            date = None
+    def clock(self) -> Check:
+        date = self.date()
         if date is None:
-            return Finding("the server's time is not known", "skipped")
+            return Check("the server's time is not known", "skipped")
         skew = int(self.console.clock.time() - date)
         if abs(skew) <= 120:
-            return Finding("right to %s" % plural(max(1, abs(skew)), "second"))
-        return Finding("%d:%02d:%02d %s" % (abs(skew) // 3600, abs(skew) // 60 % 60, abs(skew) % 60,
-                                            "fast" if skew > 0 else "slow"),
-                       "warning", "Set this machine's clock: TLS depends on it.")
+            return Check("right to %s" % plural(max(1, abs(skew)), "second"))
+        return Check("%d:%02d:%02d %s" % (abs(skew) // 3600, abs(skew) // 60 % 60, abs(skew) % 60,
+                                          "fast" if skew > 0 else "slow"),
+                     "warning", "Set this machine's clock: TLS depends on it.")
 
-    def api(self) -> Finding:
-        origin, response = self.settings.api_origin, self.answer()
-        credential = self._credential if isinstance(self._credential, Credential) else None
-        kind = read_error(response).get("object")
-        if credential is None and response.status == 401 and kind == "error":
-            return Finding("%s is reachable" % origin)
-        if response.status < 300 and kind == "user":
-            return Finding("%s accepts the token" % origin)
-        if response.status < 300 or response.status == 401 and kind != "error":
+    def api(self) -> Check:
+        origin, (response, credential) = self.settings.api_origin, self.answer()
+        status, kind = response.status, read_error(response).get("object")
+        if status < 300 and kind == "user":
+            return Check("%s accepts the token" % origin)
+        if status == 401 and kind == "error" and credential is None:
+            return Check("%s is reachable" % origin)
+        if status < 300 or status == 401 and kind != "error":
             raise CliError("What answers at %s is not Notion's API." % origin,
                            "Log in to this network, or check NOTION_API_BASE_URL.", EXIT_API)
         error = api_error(response, credential)
-        if response.status == 401 and kind == "error":
-            raise error
         html = "html" in response.headers.get("Content-Type", "").lower()
-        for applies, what, hint in (
-                (response.status < 400, "Redirected", ""),
-                (response.status == 403 and html, "Blocked at the network edge, before the API",
-                 "Try another network, or ask who runs this one to let %s through." % origin),
-                (response.status == 403, "Forbidden", "Give the token's integration the capability "
-                 "to read users, or ask an admin of the workspace."),
-                (response.status == 429, "Rate limited", "Wait, then try again."),
-                (response.status >= 500, "Server error",
-                 "Wait, then try again; see Notion's status page."),
-                (True, "Refused", "Check NOTION_API_BASE_URL and NOTION_API_VERSION.")):
-            if applies:
-                raise CliError("%s: %s" % (what, error.message), error.hint or hint, error.code)
-        raise error
-
-
-def find_loose_files(settings: Settings) -> List[Tuple[str, str]]:
-    """(who can read it, path) of each secret that others than its owner can read."""
-    found = []
-    if os.name != "nt" and settings.config_dir and settings.cache_dir:
-        for path in (settings.config_path("auth.json"), settings.cache_path(PENDING_FILE)):
-            try:
-                mode = os.stat(path).st_mode
-            except OSError:
-                continue
-            readers = ["its group"] * bool(mode & 0o070) + ["everybody"] * bool(mode & 0o007)
-            if readers:
-                found.append((" and ".join(readers), path))
-    return found
+        what, hint = next((what, hint) for applies, what, hint in (
+            (status == 401, "", ""),  # its message says all
+            (status < 400, "Redirected: ", ""),
+            (status == 403 and html, "Blocked at the network edge, before the API: ",
+             "Try another network, or ask who runs this one to let %s through." % origin),
+            (status == 403, "Forbidden: ", "Give the token's integration the capability "
+             "to read users, or ask an admin of the workspace."),
+            (status == 429, "Rate limited: ", "Wait, then try again."),
+            (status >= 500, "Server error: ", "Wait, then try again; see Notion's status page."),
+            (True, "Refused: ", "Check NOTION_API_BASE_URL and NOTION_API_VERSION.")) if applies)
+        raise CliError(what + error.message, error.hint or hint, error.code)
 
 
 HELP_DEBUG = """Show the state of this installation as Markdown, for a bug report
@@ -3816,22 +3749,23 @@ Environment variables: NOTION_HOME, NOTION_KEYRING, NOTION_ENV
 
 
 def cmd_debug(args: Arguments, settings: Settings, console: Console) -> int:
+    names = ["`%s`" % name for name in sorted(console.environ)
+             if console.get(name) and SHOWN_VARIABLE.match(name)]
     lines = ["## Resolved Environment", "", "**Environment:** `%s`" % settings.environment,
              "**Login origin:** `%s`" % settings.login_origin,
              "**API origin:** `%s`" % settings.api_origin,
-             "**Variables set:** %s" % (", ".join("`%s`" % name for name in sorted(
-                 console.environ) if console.get(name) and SHOWN_VARIABLE.match(name)) or "none")]
-    sections: List[Tuple[str, Callable[[], List[str]]]] = [
-        ("Configuration", lambda: describe_file(settings.config_path("config.json"))),
-        ("Authentication: Tokens", lambda: describe_tokens(settings, console)),
-        ("Workspace Cache", lambda: describe_file(settings.config_path("workspaces.json"))),
-        ("Cache Files", lambda: describe_directory(os.path.dirname(settings.cache_path("")))),
-        ("Versions", lambda: ["- ntn.py %s" % VERSION, "- Python %s on %s" % (
-            sys.version.split()[0], sys.platform)])]
-    for title, describe in sections:
+             "**Variables set:** %s" % (", ".join(names) or "none")]
+    for title, section in (
+            ("Configuration", describe_file(settings, "config.json")),
+            ("Authentication: Tokens", describe_tokens(settings, console)),
+            ("Workspace Cache", describe_file(settings, "workspaces.json")),
+            ("Cache Files", describe_cache(settings)),
+            ("Versions", iter(["- ntn.py %s" % VERSION, "- Python %s on %s" % (
+                sys.version.split()[0], sys.platform)]))):
         lines += ["", "## " + title, ""]
         try:
-            lines += describe()
+            for line in section:
+                lines.append(line)
         except CliError as error:
             lines.append(one_line(error.message))
     text, home = console.redact(visible("\n".join(lines))), console.get("HOME")
@@ -3846,31 +3780,30 @@ SHOWN_VARIABLE = re.compile(
     r"|NO_COLOR\Z|BROWSER\Z|SSH_CONNECTION\Z|PYTHON_KEYRING)", re.I)
 
 
-def describe_file(path: str) -> List[str]:
-    lines = ["**Path:** `%s`" % path, ""]
-    try:
-        data = load_json(path)
-    except CliError as error:
-        return lines + [error.message]
+def describe_file(settings: Settings, name: str) -> Iterator[str]:
+    path = settings.config_path(name)
+    yield "**Path:** `%s`\n" % path
+    data = load_json(path)
     if not os.path.lexists(path):
-        return lines + ["File not found."]
+        yield "File not found."
+        return
     try:
-        text = format_json(data, "  ")
+        yield "```json\n%s\n```" % format_json(data, "  ")
     except RecursionError:
-        return lines + ["It is nested too deeply to be shown."]
-    return lines + ["```json"] + text.split("\n") + ["```"]
+        yield "It is nested too deeply to be shown."
 
 
-def describe_tokens(settings: Settings, console: Console) -> List[str]:
+def describe_tokens(settings: Settings, console: Console) -> Iterator[str]:
     """A table of every known workspace and of every token in auth.json, and where each token is."""
     tokens = Tokens(settings, console, 5)
-    lines = ["**NOTION_API_TOKEN:** %s" % ("set" if settings.credential else "not set"), "",
-             "| Environment | Workspace ID | Workspace name | Token |", "|---|---|---|---|"]
+    yield "**NOTION_API_TOKEN:** %s\n" % ("set" if settings.credential else "not set")
+    yield "| Environment | Workspace ID | Workspace name | Token |\n|---|---|---|---|"
     problems: List[str] = []
-    known: Dict[str, Dict[str, str]] = {}
+    rows: List[Tuple[str, str, str]] = []
     stored: Dict[str, Json] = {}
     try:
-        known = {environment: tokens.workspaces.known(environment) for environment in ENVIRONMENTS}
+        rows = [(environment, key, name) for environment in ENVIRONMENTS
+                for key, name in tokens.workspaces.known(environment).items()]
     except CliError as error:
         problems.append(error.message)
     try:
@@ -3878,34 +3811,33 @@ def describe_tokens(settings: Settings, console: Console) -> List[str]:
     except CliError as error:
         problems.append(error.message)
     console.secrets.update(value for value in stored.values() if isinstance(value, str))
-    rows = [(environment, key, name) for environment, ids in known.items()
-            for key, name in ids.items()]
-    rows += [("", key, "") for key in stored if all(key not in ids for ids in known.values())]
-    for environment, key, name in rows:
+    known = {key for _, key, _ in rows}
+    rows += [("", key, "") for key in stored if key not in known]
+    for row in rows:
         try:
-            credential = tokens.get(key)
+            credential = tokens.get(row[1])
             where = credential.source if credential else "none"
         except CliError as error:
             where = error.message
-        lines.append("| %s |" % " | ".join(one_line(cell).replace("|", "\\|") for cell in (
-            environment, key, name, where)))
-    return lines + [line for problem in problems for line in ("", problem)]
+        yield "| %s |" % " | ".join(one_line(cell).replace("|", "\\|") for cell in row + (where,))
+    for problem in problems:
+        yield "\n" + problem
 
 
-def describe_directory(path: str) -> List[str]:
-    lines = ["**Path:** `%s`" % path, ""]
+def describe_cache(settings: Settings) -> Iterator[str]:
+    path = os.path.dirname(settings.cache_path(""))
+    yield "**Path:** `%s`\n" % path
     try:
         names = sorted(os.listdir(path))
-        sizes = [os.lstat(os.path.join(path, name)).st_size for name in names]
-        return lines + ["- `%s`, %s" % (name, plural(size, "byte"))
-                        for name, size in zip(names, sizes)] + ["Empty."] * (not names)
+        for name in names:
+            size = os.lstat(os.path.join(path, name)).st_size
+            yield "- `%s`, %s" % (name, plural(size, "byte"))
+        if not names:
+            yield "Empty."
     except FileNotFoundError:
-        return lines + ["Directory not found."]
+        yield "Directory not found."
     except OSError as error:
-        return lines + ["Cannot be read: %s." % reason(error)]
-
-
-Command = Callable[[Arguments, Settings, Console], int]
+        yield "Cannot be read: %s." % reason(error)
 
 
 def show_help(args: Arguments, settings: Settings, console: Console) -> int:
@@ -3913,7 +3845,7 @@ def show_help(args: Arguments, settings: Settings, console: Console) -> int:
     return EXIT_OK
 
 
-COMMANDS: Dict[str, Tuple[Command, str]] = {
+COMMANDS: Dict[str, Tuple[Callable[[Arguments, Settings, Console], int], str]] = {
     "login": (cmd_login, HELP_LOGIN),
     "login poll": (cmd_login_poll, HELP_LOGIN_POLL),
     "logout": (cmd_logout, HELP_LOGOUT),
@@ -3933,11 +3865,8 @@ OPTION_LINE = re.compile(r"^  (?:(-\w), )?(--[a-z-]+)( [A-Z|]+)?(?: |$)", re.M)
 
 def parse_options(help_text: str) -> Dict[str, Tuple[str, bool]]:
     """{option: (its long name, whether it takes a value)}, as a help text lists them."""
-    table = {}
-    for short, name, value in OPTION_LINE.findall(help_text):
-        for spelling in (short, name) if short else (name,):
-            table[spelling] = name, bool(value)
-    return table
+    return {spelling: (name, bool(value)) for short, name, value in OPTION_LINE.findall(help_text)
+            for spelling in (short, name) if spelling}
 
 
 def parse_arguments(argv: Sequence[str]) -> Arguments:
@@ -3959,10 +3888,8 @@ def parse_arguments(argv: Sequence[str]) -> Arguments:
         if word == "-" or not word.startswith("-"):
             words.append(word)
             continue
-        if word.startswith("--"):
-            spelling, glued, value = word.partition("=")
-        else:
-            spelling, glued, value = word[:2], word[2:], word[2:]
+        spelling, glued, value = (word.partition("=") if word.startswith("--")
+                                  else (word[:2], word[2:], word[2:]))
         given.append(spelling)
         name, takes_value = known.get(spelling, (spelling, False))
         if takes_value and not glued:
@@ -3987,7 +3914,7 @@ def check_arguments(options: Dict[str, str], given: List[str], words: List[str])
         words, options["--help"] = words[1:], ""
     command = " ".join(words[:2])
     command = command if command in COMMANDS else words[0] if words else ""
-    if words and command not in COMMANDS:
+    if words and (command not in COMMANDS or " " in words[0]):
         longer = [name for name in COMMANDS if name.endswith(" " + words[0])]
         raise UsageError("There is no command %r." % words[0], nearest(
             (longer + words)[0], COMMANDS) or "`ntn --help` lists them.")
@@ -4074,7 +4001,7 @@ def request(method: str, path: str, body: Json = None, query: Strings = (), head
         method = choose_method({"--method": method})
         response = api.send(method, path, list(query), _encode_body(body))
         _ = response.body
-        if response.status >= 400 or response.headers.get("Location"):
+        if response.status >= (300 if response.headers.get("Location") else 400):
             raise api_error(response, api.credential)
         return response
     finally:
@@ -4090,7 +4017,10 @@ def paginate(method: str, path: str, body: Json = None, query: Strings = (), hea
     api = _open_api(headers, token, 60)
     try:
         method = choose_method({"--method": method})
-        for results, _ in api.pages(method, path, list(query), _encode_body(body)):
+        data = _encode_body(body)
+        if data is not None:
+            check_json(data, "the argument body")
+        for results, _ in api.pages(method, path, list(query), data):
             for item in results:
                 try:
                     yield json.loads(encode_json(item).decode("utf-8"))
