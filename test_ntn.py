@@ -316,7 +316,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def read_body(self):
         if self.headers.get('Transfer-Encoding', '').lower() == 'chunked':
             return b''.join(iter(self.read_chunk, b''))
-        return self.rfile.read(int(self.headers.get('Content-Length') or 0))
+        length = int(self.headers.get('Content-Length') or 0)
+        body = self.rfile.read(length)
+        if len(body) < length:  # given up: no request, and no use for the next answer
+            raise ConnectionResetError
+        return body
 
     def read_chunk(self):
         size = int(self.rfile.readline().partition(b';')[0] or b'0', 16)
