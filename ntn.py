@@ -46,7 +46,6 @@ if __name__ == "__main__" and not (sys.flags.isolated or getattr(sys.flags, "saf
 
 import os
 
-
 if __name__ == "__main__":  # Ctrl-C before and after `main` is no reason for a traceback either
     sys.excepthook = lambda kind, error, trace: (
         os._exit(130) if issubclass(kind, KeyboardInterrupt)
@@ -56,7 +55,7 @@ import json
 import re
 import time
 from abc import ABC, abstractmethod
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import (Any, Callable, Dict, Iterable, Iterator, List, Mapping, NamedTuple,
                     Optional, Sequence, Set, TextIO, Tuple, TypeVar, Union)
@@ -204,10 +203,10 @@ def load_settings(options: Mapping[str, str], environ: Mapping[str, str]) -> Set
     get = environ.get
     environment = options.get("--env", get("NOTION_ENV", "prod"))
     if environment not in ENVIRONMENTS:
-        raise UsageError("There is no environment %r: --env and NOTION_ENV take %s." % (
-            environment, "local, dev, stg or prod"), nearest(environment, ENVIRONMENTS))
+        raise UsageError("There is no environment %r: --env and NOTION_ENV take local, dev, stg "
+                         "or prod." % environment, nearest(environment, ENVIRONMENTS))
     login_origin, api_origin = ENVIRONMENTS[environment]
-    token = (get("NOTION_API_TOKEN") or "").strip()
+    token = get("NOTION_API_TOKEN", "").strip()
     keyring = get("NOTION_KEYRING")
     if keyring not in (None, "0", "1"):
         raise UsageError("NOTION_KEYRING is %r: it takes 0 (file only) or 1 (keychain only)."
@@ -232,12 +231,17 @@ def choose_origin(environ: Mapping[str, str], variable: str, default: str) -> st
         return default
     origin = parse_origin(text)
     if origin is None:
-        raise UsageError("%s is %r, which is no origin such as https://api.example.com." %
-                         (variable, text), "Give scheme and host, and a port if needed.")
+        raise UsageError("%s is %r, which is no origin such as https://api.example.com." % (
+            variable, mask_userinfo(text)), "Give scheme and host, and a port if needed.")
     if not is_safe_origin(origin):
         raise UsageError("%s is %r: it must be https, or http to this machine." % (variable, text),
                          "Use https://, or http://localhost:PORT for a server of your own.")
     return origin
+
+
+def mask_userinfo(url: str) -> str:
+    """`url` as it may be quoted: what stands before an @ may be a password."""
+    return re.sub("//[^/]*@", "//***@", url)
 
 
 def parse_origin(url: str, exact: bool = True) -> Optional[str]:
@@ -251,13 +255,19 @@ def parse_origin(url: str, exact: bool = True) -> Optional[str]:
         host, port = parts.hostname or "", parts.port
     except ValueError:
         return None
-    if (parts.scheme not in ("http", "https") or not re.match(r"[a-z0-9._-]+\Z|[0-9a-f:.]+\Z", host)
+    if (parts.scheme not in ("http", "https")
+            or not re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", host)
             or "@" in parts.netloc or not url.isprintable() or re.search(r"[\s\\]", url)
             or exact and (parts.path not in ("", "/") or "?" in url or "#" in url)):
         return None
     default = {"http": 80, "https": 443}[parts.scheme]
-    return "%s://%s%s" % (parts.scheme, "[%s]" % host if ":" in host else host,
-                          "" if port in (None, default) else ":%d" % (port or 0))
+    return "%s://%s%s" % (parts.scheme, bracketed(host), "" if port in (None, default)
+                          else ":%d" % (port or 0))
+
+
+def bracketed(host: str) -> str:
+    """A host as it stands in a URL, where an IPv6 address needs brackets."""
+    return "[%s]" % host if ":" in host else host
 
 
 def is_safe_origin(origin: str) -> bool:
@@ -352,11 +362,7 @@ class Console:
 
     def tick(self, stream: Optional[TextIO]) -> str:
         """The sign for what went well, or a word where `stream` has no such sign."""
-        try:
-            "✔".encode(stream.encoding if stream else "ascii")
-            return "✔"
-        except UnicodeEncodeError:
-            return "OK"
+        return "✔" if stream and not encode_text("✔", stream).startswith(b"\\") else "OK"
 
     def emit(self, data: Union[str, bytes]) -> None:
         """Write to stdout: text as the terminal can show it, bytes as they are."""
@@ -401,7 +407,8 @@ class Console:
             self.say("\n".join((mark + " " + line).rstrip() for line in text.split("\n")))
 
     def redact(self, text: str) -> str:
-        for secret in list(self.secrets):  # another thread may add one
+        # A copy, since another thread may add one; longest first, for one may be part of another.
+        for secret in sorted(self.secrets.copy(), key=len, reverse=True):
             if len(secret) > 7:  # else it is no real one, and ordinary words would suffer
                 text = text.replace(secret, "[redacted]")
         return text
@@ -427,7 +434,7 @@ def columns(text: str) -> int:
 def cut(text: str, width: int) -> str:
     """As much of `text` as `width` columns can show."""
     while columns(text) > width:
-        text = text[:max(width, len(text) - 1)] if len(text) > width else text[:-1]
+        text = text[:-1]
     return text
 
 
@@ -450,10 +457,8 @@ def encode_text(text: str, stream: TextIO) -> bytes:
 
 def discard(stream: TextIO) -> None:
     """Let what is still buffered go nowhere: the interpreter's own flush at exit would fail too."""
-    try:
+    with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-    except (OSError, ValueError):
-        pass
 
 
 def visible(text: str) -> str:
@@ -529,8 +534,6 @@ def parse_json(text: str) -> Json:
 
 
 QUOTE = json.JSONEncoder(ensure_ascii=False).encode
-
-
 Paint = Callable[[str, str], str]  # (key, string, number or literal; its text) to the text shown
 
 
@@ -605,10 +608,9 @@ class Watchdog:
         import socket
         self.expired = True
         if self.sock is not None:
-            try:  # the plain socket's method: the TLS one must not be called from another thread
+            with suppress(OSError):
+                # The plain socket's method: the TLS one must not be called from another thread.
                 socket.socket.shutdown(self.sock, socket.SHUT_RDWR)
-            except OSError:
-                pass
 
 
 class Response:
@@ -784,7 +786,6 @@ class Client:
             headers.append(("Content-Length", str(length)))
         self._trace_request(method, url, headers, body)
         watchdog = Watchdog(self.limit)
-
         try:
             self._connect(origin, watchdog)
             if self._via is not None and origin.startswith("http:"):
@@ -799,9 +800,8 @@ class Client:
             self.close()
             raise
         response = Response(raw, self, watchdog)
-        if self.console.verbose:
-            self.console.trace("<", "\n".join([response.status_text]
-                                              + header_lines(raw.headers.items()) + [""]))
+        self.console.trace(
+            "<", "\n".join([response.status_text] + header_lines(raw.headers.items()) + [""]))
         return response
 
     def explain(self, error: BaseException, watchdog: Watchdog) -> CliError:
@@ -967,7 +967,7 @@ class Proxy(NamedTuple):
     userinfo: str
 
     def __repr__(self) -> str:
-        return "%s:%d" % self[:2]
+        return "%s:%d" % (bracketed(self.host), self.port)
 
     def headers(self) -> Pairs:
         from base64 import b64encode
@@ -982,7 +982,7 @@ class Proxy(NamedTuple):
     def open_tunnel(self, sock: Any, host: str, port: int) -> None:
         """Ask the proxy to connect `sock` through to host:port."""
         from http.client import HTTPResponse
-        target = "%s:%d" % ("[%s]" % host if ":" in host else host, port)
+        target = "%s:%d" % (bracketed(host), port)
         lines = ["CONNECT %s HTTP/1.1" % target, "Host: " + target]
         lines += ["%s: %s" % header for header in self.headers()]
         sock.sendall("\r\n".join(lines + ["", ""]).encode("ascii"))
@@ -1005,15 +1005,15 @@ def find_proxy(origin: str, environ: Mapping[str, str]) -> Optional[Proxy]:
                if name.lower().endswith("_proxy")}
     if "REQUEST_METHOD" in environ and "http_proxy" not in environ:
         proxies.pop("http", None)  # under CGI anyone can send a header Proxy:
-    if not proxies and sys.platform not in ("darwin", "win32"):  # they have system settings, too
+    scheme, peer = origin.split("://")
+    url = proxies.get(scheme) or proxies.get("all")
+    named = bool(set(proxies) - {"no"})
+    if not url and (named or sys.platform not in ("darwin", "win32")):  # which have settings, too
         return None
     from urllib.request import (  # type: ignore[attr-defined]
         getproxies, proxy_bypass, proxy_bypass_environment)
-    scheme, peer = origin.split("://")
-    url = proxies.get(scheme) or proxies.get("all")
-    if not proxies:
-        url = getproxies().get(scheme)
-    if not url or (proxy_bypass_environment(peer, proxies) if proxies else proxy_bypass(peer)):
+    url = url if named else getproxies().get(scheme)
+    if not url or (proxy_bypass_environment(peer, proxies) if named else proxy_bypass(peer)):
         return None
     from urllib.parse import urlsplit
     variable = next((name for name in environ if environ[name] == url
@@ -1031,7 +1031,7 @@ def find_proxy(origin: str, environ: Mapping[str, str]) -> Optional[Proxy]:
             "The proxy in %s is a %s proxy, which Python's standard library cannot use."
             % (variable, parts.scheme.upper()), "proxy",
             "Set it to an http:// proxy, or add %s to NO_PROXY." % split_origin(origin)[0])
-    if scheme == "http" and not is_safe_origin("http://" + host):
+    if scheme == "http" and not is_safe_origin("http://" + bracketed(host)):
         return None  # the origin is this machine: nothing may leave it in the clear
     return Proxy(host, port, parts.netloc.rpartition("@")[0])
 
@@ -1043,7 +1043,7 @@ def explain_failure(error: BaseException, origin: str, proxy: Optional[Proxy],
     if isinstance(error, CliError):
         return error
     host, port = split_origin(origin)
-    peer = "%s:%d" % (host, port)
+    peer = "%s:%d" % (bracketed(host), port)
     if proxy:
         peer = "the proxy %r (for %s)" % (proxy, host)
     kind, what, hint = "unreachable", "%s: %s." % (peer, reason(error)), "Check the connection."
@@ -1069,14 +1069,11 @@ def explain_failure(error: BaseException, origin: str, proxy: Optional[Proxy],
 
 
 def _explain_break(error: BaseException) -> str:
+    if type(error).__module__ != "http.client":
+        return reason(error)
     name = type(error).__name__
-    if name == "RemoteDisconnected":
-        return "no answer"
-    if name == "IncompleteRead":
-        return "the answer broke off"
-    if type(error).__module__ == "http.client":
-        return "its answer is not HTTP: %s" % name
-    return reason(error)
+    known = {"RemoteDisconnected": "no answer", "IncompleteRead": "the answer broke off"}
+    return known.get(name, "its answer is not HTTP: " + name)
 
 
 def explain_tls(error: BaseException, host: str, environ: Mapping[str, str]) -> Tuple[str, str]:
@@ -1089,7 +1086,7 @@ def explain_tls(error: BaseException, host: str, environ: Mapping[str, str]) -> 
         return "the certificate of %s has %s." % (
             host, "expired" if "expired" in text else "not begun to be valid"), (
             "Check this machine's clock.")
-    if "match" in text or "mismatch" in text:
+    if "match" in text:  # or mismatch
         return "the certificate is not one for %s." % host, (
             "Something between here and there answers in its place: a proxy or a wrong address.")
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
@@ -1109,7 +1106,10 @@ def missing_certificates(environ: Mapping[str, str]) -> Tuple[str, str]:
             "Install your system's package ca-certificates, or set %s to a bundle.") % variable
     if named and not os.path.isfile(named):
         return "%s names %s, which is no file" % (variable, named), hint
-    has_directory = bool(paths.capath and os.path.isdir(paths.capath) and os.listdir(paths.capath))
+    try:
+        has_directory = bool(paths.capath and os.listdir(paths.capath))
+    except PermissionError:
+        has_directory = True  # what may not be listed may still be searched, by a file's name
     if tls_context().cert_store_stats()["x509_ca"] or has_directory:
         return "", ""
     return ("%s names %s, which holds no certificate" % (variable, named) if named
@@ -1131,18 +1131,16 @@ def read_file(path: str) -> Optional[bytes]:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise CliError("Cannot read %s: %s." % (path, reason(error)), "Check who may read it."
-                       ) from None
+        raise CliError(
+            "Cannot read %s: %s." % (path, reason(error)), "Check who may read it.") from None
     mode = os.fstat(descriptor).st_mode
     if mode & 0o170000 != 0o100000:
         os.close(descriptor)
         raise DamagedFile(path, "it is no regular file")
     with open(descriptor, "rb") as file:
         if mode & 0o077 and os.name != "nt" and os.path.basename(path) in SECRET_FILES:
-            try:
+            with suppress(OSError):  # it is not ours: doctor tells
                 os.fchmod(descriptor, 0o600)
-            except OSError:
-                pass  # it is not ours: doctor tells
         try:
             return file.read()
         except OSError as error:
@@ -1189,19 +1187,19 @@ def write_file(path: str, data: Optional[bytes]) -> None:
 def sync_directory(directory: str) -> None:
     """Make a rename or removal last; Windows cannot open a directory for that."""
     if os.name != "nt":
-        descriptor = os.open(directory, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        except OSError:
-            pass  # some network file systems refuse; the file's content is safe
-        finally:
-            os.close(descriptor)
+        with suppress(OSError):  # a directory that may not be listed, and some network file
+            descriptor = os.open(directory, os.O_RDONLY)  # systems, refuse; the content is safe
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
 
 
 def make_directory(path: str) -> None:
     """Create a directory and its missing parents, each for this user alone."""
     if not os.path.isdir(path):
-        make_directory(os.path.dirname(path))
+        if os.path.dirname(path) != path:  # else it is a drive of Windows that is not there
+            make_directory(os.path.dirname(path))
         try:
             os.mkdir(path, 0o700)
             os.chmod(path, 0o700)
@@ -1269,11 +1267,14 @@ def load_json(path: str) -> Dict[str, Json]:
 
 
 def update_json(path: str, console: Console,
-                change: Callable[[Dict[str, Json]], Optional[bool]]) -> bool:
+                change: Callable[[Dict[str, Json]], Optional[bool]], create: bool = True) -> bool:
     """Read, let `change` work on the object, and write, all under one lock; whether it was written.
 
     `change` may return False to leave the file as it is. What it does not touch is kept.
+    Without `create` nothing is done where there is no file.
     """
+    if not create and not os.path.lexists(path):
+        return False
     with locked(os.path.dirname(path), console):
         value = load_json(path)
         if change(value) is False:
@@ -1331,8 +1332,9 @@ class Workspaces:
         data = load_json(self.settings.config_path("workspaces.json"))
         entries = read_object(read_object(data, "environments"),
                               environment or self.settings.environment)
-        return {key: str(entry.get("name") or key) for key, entry in entries.items()
-                if isinstance(entry, dict)}
+        names = {key: entry.get("name") for key, entry in entries.items()
+                 if isinstance(entry, dict)}
+        return {key: name if name and isinstance(name, str) else key for key, name in names.items()}
 
     def default(self) -> Optional[str]:
         data = load_json(self.settings.config_path("config.json"))
@@ -1374,7 +1376,8 @@ class Workspaces:
         def change(data: Dict[str, Json]) -> bool:
             entries = read_object(read_object(data, "environments"), self.settings.environment)
             return any([entries.pop(key, None) is not None for key in workspace_ids])
-        return self._update_existing("workspaces.json", change)
+        return update_json(self.settings.config_path("workspaces.json"), self.console, change,
+                           create=False)
 
     def clear_default(self, workspace_ids: Sequence[str]) -> bool:
         """Have no default any more if it is one of these; whether it was."""
@@ -1382,11 +1385,8 @@ class Workspaces:
             defaults = read_object(data, "defaultWorkspaceIds")
             return (defaults.get(self.settings.environment) in workspace_ids
                     and bool(defaults.pop(self.settings.environment)))
-        return self._update_existing("config.json", change)
-
-    def _update_existing(self, name: str, change: Callable[[Dict[str, Json]], bool]) -> bool:
-        path = self.settings.config_path(name)
-        return os.path.lexists(path) and update_json(path, self.console, change)
+        return update_json(self.settings.config_path("config.json"), self.console, change,
+                           create=False)
 
 
 def make_object(value: Dict[str, Json], key: str) -> Dict[str, Json]:
@@ -1443,8 +1443,8 @@ class FileStore(Store):
         update_json(self.name, self._console, lambda data: data.update({workspace_id: token}))
 
     def delete(self, workspace_id: str) -> bool:
-        return os.path.lexists(self.name) and update_json(
-            self.name, self._console, lambda data: data.pop(workspace_id, None) is not None)
+        return update_json(self.name, self._console,
+                           lambda data: data.pop(workspace_id, None) is not None, create=False)
 
     def prove(self) -> None:
         set_aside(self.name, self._console)
@@ -1534,8 +1534,7 @@ class KeychainStore(Store):
         except (KeychainError, KeyboardInterrupt):
             raise
         except LimitPassed:
-            self._silent = KeychainError("The keychain did not answer within %d s."
-                                         % self._limit)
+            self._silent = KeychainError("The keychain did not answer within %d s." % self._limit)
             raise self._silent from None
         except BaseException as error:  # a backend may raise anything: Rust's panics, SystemExit
             name = type(error).__name__
@@ -1682,17 +1681,18 @@ def use_credential(settings: Settings, console: Console, tokens: Optional[Tokens
     tokens = tokens or Tokens(settings, console)
     workspace_id = tokens.workspaces.current()
     if workspace_id is None:
-        raise CliError("Not logged in%s." % (
-            "" if settings.environment == "prod" else " to the environment " + settings.environment
-        ), "Run `ntn login`, or set NOTION_API_TOKEN.", EXIT_AUTH)
+        where = "" if settings.environment == "prod" else (
+            " to the environment " + settings.environment)
+        raise CliError("Not logged in%s." % where,
+                       "Run `ntn login`, or set NOTION_API_TOKEN.", EXIT_AUTH)
     credential = tokens.get(workspace_id)
-    if credential is not None and not TOKEN.fullmatch(credential.token):
-        raise CliError("The token of workspace %s in %s has characters that no token has." % (
-            workspace_id, credential.source), "Run `ntn login` again.", EXIT_AUTH)
     if credential is None:
         raise CliError("No token is stored for workspace %s." % workspace_id,
                        "Check NOTION_WORKSPACE_ID, or unset it." if settings.workspace_id
                        else "Run `ntn login` again, or set NOTION_API_TOKEN.", EXIT_AUTH)
+    if not TOKEN.fullmatch(credential.token):
+        raise CliError("The token of workspace %s in %s has characters that no token has." % (
+            workspace_id, credential.source), "Run `ntn login` again.", EXIT_AUTH)
     return credential
 
 
@@ -2213,7 +2213,7 @@ def build_url(api_origin: str, path: str, query: Iterable[Tuple[str, str]]) -> s
         origin = parse_origin(path, exact=False)
         if origin != api_origin:
             raise CliError("%s is not an address of the API, which is at %s." % (
-                re.sub("//[^/]*@", "//***@", path), api_origin),
+                mask_userinfo(path), api_origin),
                 "Give the path alone, such as v1/users/me.", EXIT_API)
         rest = re.sub(r"^[^:]+://[^/?#]*/*", "", path)
     where, _, given = rest.partition("?")

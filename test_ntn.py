@@ -1088,7 +1088,8 @@ class SettingsTest(Case):
                      'http://localhost@a.example', 'https://a.example\x00', '-'):
             with self.subTest(text=text):
                 self.refuse({}, {'NOTION_BASE_URL': text}, 'NOTION_BASE_URL is %r, which is no '
-                            'origin such as https://api.example.com.' % text,
+                            'origin such as https://api.example.com.'
+                            % re.sub('//.*@', '//***@', text),
                             'Give scheme and host, and a port if needed.')
 
     def test_no_command_starts_with_a_refused_origin(self):
@@ -6340,6 +6341,17 @@ class PythonTest(CallCase):
     def paginate(self, *args, **options):
         return self.run_python(lambda: list(ntn.paginate(*args, **options)))
 
+    def test_a_location_is_a_redirect_only_where_the_status_says_so(self):
+        self.sandbox.on('POST', '/v1/x', Answer(201, '{}', [('Location', '/v1/x/1')]))
+        self.assertEqual(201, self.request('POST', 'v1/x').status)
+
+    def test_a_body_that_is_no_json_has_no_pages(self):
+        for body in (b'{', b'\xff', b'[1]'):
+            with self.subTest(body):
+                self.assertEqual(5 if body == b'[1]' else 1,
+                                 self.paginate('POST', 'v1/search', body)[2])
+        self.assertEqual([], self.sandbox.requests)
+
     def test_a_response_has_status_headers_body_and_json(self):
         self.sandbox.on('GET', '/v1/x', Answer(201, ' {"a": 1.5}', [('X-A', '1'), ('x-a', '2')],
                                                encoding='gzip'))
@@ -7390,6 +7402,14 @@ class DoctorStateTest(DoctorCase):
                    'NOTION_API_TOKEN to use the login' % ACME}
         self.check(0, changes, self.doctor(NOTION_API_TOKEN=CANARY))
 
+    def test_without_a_home_a_token_in_the_environment_is_tried_all_the_same(self):
+        self.sandbox.valid_tokens.add(CANARY)
+        result = self.doctor(NOTION_HOME=None, NOTION_API_TOKEN=CANARY)
+        self.assertEqual((0, ''), (result.code, result.err))
+        self.assertIn('\nToken source         ✔ NOTION_API_TOKEN\n', result.out)
+        self.assertIn('\nPublic API access    ✔ %s accepts the token\n' % self.sandbox.origin,
+                      result.out)
+
     def test_a_token_in_the_environment_hides_no_login_that_is_not_there(self):
         self.sandbox.valid_tokens.add(CANARY)
         out = self.doctor(NOTION_API_TOKEN=CANARY, NOTION_WORKSPACE_ID='elsewhere').out
@@ -7796,6 +7816,14 @@ class HelpTest(Case):
             self.assertEqual((set(), set()), (kinds, names - {'HELP_GLOBAL', 'VERSION'}))
 
 
+class RedactionTest(Case):
+    def test_a_secret_that_begins_another_hides_all_of_it(self):
+        console = ntn.Console(environ={})
+        console.secrets.update(['ntn_abcdefgh', 'ntn_abcdefgh_and_more', 'short'])
+        self.assertEqual('[redacted] [redacted] short', console.redact(
+            'ntn_abcdefgh_and_more ntn_abcdefgh short'))
+
+
 # ---- Program -------------------------------------------------------------------------------------
 
 with open(NTN, encoding='utf-8') as source_file:
@@ -7958,6 +7986,11 @@ class StartUp(ProgramCase):
 
 
 class CommandLine(ProgramCase):
+
+    def test_a_command_is_not_one_word_with_a_space_in_it(self):
+        self.assertEqual(Result(2, '', "error: There is no command 'auth token'.\n"
+                                       '  hint: Did you mean `auth token`?\n'),
+                         self.call('auth token', 'surplus'))
 
     def test_alone_it_shows_a_banner(self):
         banner = ('ntn.py %s: Notion from a terminal\n\n'
