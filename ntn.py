@@ -93,6 +93,7 @@ PROGRESS_SIZE = 1 << 20  # bytes of an upload from which on its progress is show
 CHUNK = 65536         # bytes
 
 TOKEN = re.compile(r"[\x21-\x7e]+")
+TOKEN_SHAPE = re.compile(r"\b(ntn|secret)_[A-Za-z0-9]{16,}")  # so that no other one is shown either
 WORKSPACE_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 VERIFICATION_CODE = re.compile(r"(?=.{1,32}\Z)[A-Z0-9]+(-[A-Z0-9]+)*")
 HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # a token of RFC 9110
@@ -133,6 +134,10 @@ class NetworkError(CliError):
     def __init__(self, message: str, kind: str, hint: str = "") -> None:
         super().__init__(message, hint, EXIT_API)
         self.kind = kind
+
+
+class LockHeld(CliError):
+    """Another process is writing, and does not end."""
 
 
 class DamagedFile(CliError):
@@ -368,11 +373,14 @@ class Console:
         """Write to stdout: text as the terminal can show it, bytes as they are."""
         if self.stdout is None:
             raise CliError("Standard output is closed, so the result has nowhere to go.")
-        if isinstance(data, str):
-            data = encode_text(data, self.stdout)
+        buffer = getattr(self.stdout, "buffer", None)
         try:
-            self.stdout.buffer.write(data)
-            self.stdout.buffer.flush()
+            if buffer is None:  # a StringIO, when Python code calls `main`
+                self.stdout.write(
+                    data if isinstance(data, str) else data.decode("utf-8", "replace"))
+                return
+            buffer.write(encode_text(data, self.stdout) if isinstance(data, str) else data)
+            buffer.flush()
         except OSError as error:
             discard(self.stdout)
             if isinstance(error, BrokenPipeError):
@@ -411,7 +419,7 @@ class Console:
         for secret in sorted(self.secrets.copy(), key=len, reverse=True):
             if len(secret) > 7:  # else it is no real one, and ordinary words would suffer
                 text = text.replace(secret, "[redacted]")
-        return text
+        return TOKEN_SHAPE.sub("[redacted]", text)
 
     def _write(self, text: str) -> None:
         if self.stderr is None:
@@ -623,6 +631,7 @@ class Response:
         self.headers = raw.headers
         self._raw, self._client, self._watchdog = raw, client, watchdog
         self._body: Optional[bytes] = None
+        self._traced = b""
 
     @property
     def is_json(self) -> bool:
@@ -649,9 +658,7 @@ class Response:
             self._watchdog.stop()
             if not complete:
                 self._client.close()
-            if traced:
-                text = b"".join(traced).decode("utf-8", "backslashreplace")
-                self._client.console.trace("<", text)
+            self._traced = b"".join(traced)
 
     def _wire_chunks(self) -> Iterator[bytes]:
         left = self._raw.length  # None where the end of the body is told otherwise
@@ -668,11 +675,21 @@ class Response:
             raise ConnectionResetError("the answer broke off, %s short" % plural(left, "byte"))
         yield b""
 
+    def trace_body(self) -> None:
+        """With --verbose, show what came of the body."""
+        if self._traced:
+            text = self._traced.decode("utf-8", "backslashreplace")
+            self._client.console.trace("<", text)
+            self._traced = b""
+
     @property
     def body(self) -> bytes:
         """The whole body as bytes, decoded."""
         if self._body is None:
-            self._body = b"".join(self.chunks())
+            try:
+                self._body = b"".join(self.chunks())
+            finally:
+                self.trace_body()
         return self._body
 
     def drain(self) -> None:
@@ -898,6 +915,8 @@ def strict_response_class() -> Any:
             return line
 
     class StrictResponse(http.client.HTTPResponse):
+        fp: Any = None  # what close() asks for, even if Ctrl-C comes before there is one
+
         def begin(self) -> None:
             if not isinstance(self.fp, Reader):
                 self.fp = Reader(self.fp.detach())
@@ -1224,7 +1243,7 @@ def locked(directory: str, console: Console) -> Iterator[None]:
             os.chmod(path, 0o600)  # a umask can take the owner's bits away
         while not try_lock(descriptor, path):
             if console.clock.monotonic() >= deadline:
-                raise CliError("Another process has held %s for %g s." % (path, LOCK_LIMIT),
+                raise LockHeld("Another process has held %s for %g s." % (path, LOCK_LIMIT),
                                "Find it with `fuser %s`, and try again when it is done." % path)
             console.clock.sleep(0.05)
         yield
@@ -1681,10 +1700,15 @@ def use_credential(settings: Settings, console: Console, tokens: Optional[Tokens
     tokens = tokens or Tokens(settings, console)
     workspace_id = tokens.workspaces.current()
     if workspace_id is None:
-        where = "" if settings.environment == "prod" else (
-            " to the environment " + settings.environment)
-        raise CliError("Not logged in%s." % where,
-                       "Run `ntn login`, or set NOTION_API_TOKEN.", EXIT_AUTH)
+        known = tokens.workspaces.known()
+        if known:
+            raise CliError("No default workspace is set.", "Choose one with `ntn login --workspace "
+                           "NAME`: %s." % ", ".join(map(one_line, known.values())), EXIT_AUTH)
+        where, how = "", "Run `ntn login`, or set NOTION_API_TOKEN."
+        if settings.environment != "prod":
+            where = " to the environment " + settings.environment
+            how = how.replace("login", "login --env " + settings.environment)
+        raise CliError("Not logged in%s." % where, how, EXIT_AUTH)
     credential = tokens.get(workspace_id)
     if credential is None:
         raise CliError("No token is stored for workspace %s." % workspace_id,
@@ -1874,7 +1898,7 @@ def poll_login(client: Client, pending: PendingLogin) -> Tuple[Optional[Approval
     return Approval(token, workspace_id, name), response.date()
 
 
-def wait_for_approval(client: Client, pending: PendingLogin) -> Approval:
+def wait_for_approval(client: Client, pending: PendingLogin, settings: Settings) -> Approval:
     """Poll until the login is approved; a network or server in trouble is waited out.
 
     The time left is counted on the monotonic clock, set by each answer's Date: what the local wall
@@ -1887,6 +1911,8 @@ def wait_for_approval(client: Client, pending: PendingLogin) -> Approval:
     pause, failures = POLL_PAUSE, 0
     try:
         while True:
+            if not is_pending(pending, settings):  # a logout, or another poll, has ended it
+                raise CliError("No pending login session found.", "", EXIT_AUTH)
             try:
                 approval, now = poll_login(client, pending)
                 if approval is not None:
@@ -1941,6 +1967,15 @@ def load_pending(settings: Settings, console: Console) -> Optional[PendingLogin]
         environment, origin = settings.environment, settings.login_origin
     return PendingLogin(session_id, environment, origin, int(issued_at),
                         choose_expiry(data.get("expiresAt"), issued_at))
+
+
+def is_pending(pending: PendingLogin, settings: Settings) -> bool:
+    """Whether this login is still the one that waits; a file that cannot tell ends nothing."""
+    try:
+        data = load_json(settings.cache_path(PENDING_FILE))
+        return data.get("sessionId") == pending.session_id
+    except CliError:
+        return True
 
 
 def delete_pending(settings: Settings, console: Console, session_id: str) -> bool:
@@ -2268,7 +2303,12 @@ def check_json(data: bytes, source: str, containers_only: bool = False) -> bytes
     hint = "Give `</dev/null` or `-X GET` if no body is meant." if containers_only else ""
     try:
         value = parse_json(data.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise CliError("The body from %s is not UTF-8." % source, hint) from None
     except ValueError as error:
+        if data.startswith(b"\xef\xbb\xbf"):
+            raise CliError("The body from %s begins with a byte order mark." % source,
+                           "Save it as UTF-8 without one.") from None
         raise CliError("The body from %s is not valid JSON: %s." % (source, error), hint) from None
     if containers_only and not isinstance(value, (dict, list)):
         raise CliError("The body from %s is neither a JSON object nor an array." % source, hint)
@@ -2466,7 +2506,8 @@ def choose_workspace(args: Arguments, tokens: Tokens, console: Console,
         if found is None:
             known = tokens.workspaces.known()
             raise CliError("You have not logged in to a workspace %r." % wanted, (
-                "Known are: %s." % ", ".join("%s (%s)" % (known[key], key) for key in known)
+                "Known are: %s." % ", ".join(
+                    "%s (%s)" % (one_line(known[key]), key) for key in known)
                 if known else "Run `ntn login` to log in to it."), EXIT_AUTH)
         return found
     if not interactive:
@@ -2546,19 +2587,27 @@ def wait_and_finish(args: Arguments, client: Client, pending: PendingLogin, toke
     console = tokens.console
     kept = "The login is still pending: run `%s login poll` to finish it." % own_command()
     try:
-        approval = wait_for_approval(client, pending)
+        approval = wait_for_approval(client, pending, tokens.settings)
     except KeyboardInterrupt:
         console.live(" ")  # over the ^C
         console.say(kept)
         raise
     except (NetworkError, TryLater) as error:
         raise CliError(error.message, kept, error.code) from None
-    except LoginRefused:
-        delete_pending(tokens.settings, console, pending.session_id)
-        raise
+    except LoginRefused as error:
+        raise end_login(error, pending, tokens) from None
     finally:
         client.close()
     return conclude_login(args, approval, pending, tokens)
+
+
+def end_login(error: LoginRefused, pending: PendingLogin, tokens: Tokens) -> CliError:
+    """What to say of a login that was refused; its session can be forgotten."""
+    ended = delete_pending(tokens.settings, tokens.console, pending.session_id)
+    if ended or "expired" in error.message:
+        return error
+    return LoginRefused("Another process has finished or ended this login.",
+                        "Run `ntn whoami` to see.")
 
 
 def conclude_login(args: Arguments, approval: Approval, pending: PendingLogin, tokens: Tokens
@@ -2597,9 +2646,8 @@ def cmd_login_poll(args: Arguments, settings: Settings, console: Console) -> int
         return wait_and_finish(args, client, pending, tokens)
     try:
         approval, _ = poll_login(client, pending)
-    except LoginRefused:
-        delete_pending(settings, console, pending.session_id)
-        raise
+    except LoginRefused as error:
+        raise end_login(error, pending, tokens) from None
     finally:
         client.close()
     if approval is None:
@@ -2635,6 +2683,8 @@ def cmd_logout(args: Arguments, settings: Settings, console: Console) -> int:
         """What fails is kept for the end: it must not keep the rest from being forgotten."""
         try:
             return step()
+        except LockHeld:
+            raise  # the next step would wait as long
         except CliError as error:
             if error.message not in [failure.message for failure in failures]:
                 failures.append(error)
@@ -2661,12 +2711,18 @@ def cmd_logout(args: Arguments, settings: Settings, console: Console) -> int:
     done.append(attempt(partial(workspaces.clear_default, list(names)), False))
     done.append(attempt(partial(workspaces.forget, [key for key in names if key not in left]),
                         False))
+    directory = os.path.dirname(tokens.file.name)
+    for name in os.listdir(directory) if wanted is None and os.path.isdir(directory) else []:
+        if name.startswith("auth.json.damaged-"):
+            console.say("warning: %s may hold tokens.\n  hint: Delete it when you have seen it."
+                        % os.path.join(directory, name))
     if settings.credential is not None:
         console.say("warning: NOTION_API_TOKEN is set and still in effect.\n  hint: Unset it.")
     if failures:
         for failure in failures[:-1]:
             console.say("error: " + failure.message)
-        raise CliError(failures[-1].message, "The rest was forgotten.")
+        raise CliError(failures[-1].message,
+                       "The rest was forgotten." if any(done) else failures[-1].hint)
     console.succeed("Logged out" if any(done) else "Already logged out")
     return EXIT_OK
 
@@ -2942,6 +2998,9 @@ class Api:
             raise CliError("The answer is no list of results, so there are no pages to follow.",
                            "Leave --paginate out.", EXIT_API)
         cursor = page.get("next_cursor") if page.get("has_more") is not False else None
+        if page.get("has_more") is True and not (cursor and isinstance(cursor, str)):
+            raise CliError("The API says that there are more results, but gives no cursor to them.",
+                           "", EXIT_API)
         return results, cursor if isinstance(cursor, str) else ""
 
     def close(self) -> None:
@@ -3150,16 +3209,24 @@ def show_head(response: Response, console: Console) -> None:
 
 def show_body(response: Response, console: Console) -> None:
     """The body on stdout: for a terminal made readable and harmless, else byte for byte."""
-    if console.is_terminal(console.stdout):
-        console.emit(format_body(response.body, console.colour))
-        return
-    last = b""
-    for chunk in response.chunks():
-        if chunk:
-            console.emit(chunk)
-            last = chunk
-    if response.is_json and last and not last.endswith(b"\n"):
-        console.emit(b"\n")
+    last, came = b"\n", []
+    terminal = console.is_terminal(console.stdout)
+    try:
+        for chunk in response.chunks():
+            if terminal:
+                came.append(chunk)
+            elif chunk:
+                console.emit(chunk)
+                last = chunk
+        if response.is_json and not last.endswith(b"\n"):
+            console.emit(b"\n")
+    except NetworkError:
+        came += [b"\n"] * bool(came)
+        raise
+    finally:
+        if terminal:
+            console.emit(format_body(b"".join(came), console.colour))
+        response.trace_body()
 
 
 COLOURS = {"key": "\x1b[34m", "string": "\x1b[32m", "number": "\x1b[36m", "literal": "\x1b[35m"}
@@ -3209,6 +3276,12 @@ class Operation(NamedTuple):
     def text(self, key: str) -> str:
         value = self.content.get(key)
         return one_line(value) if isinstance(value, str) else ""
+
+    @property
+    def reference(self) -> str:
+        """Where the docs origin documents it; "" if nowhere below that origin."""
+        path = self.text("x-notion-docs-ref").strip("/")
+        return path if re.fullmatch(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", path) else ""
 
 
 def cmd_api_ls(args: Arguments, settings: Settings, console: Console) -> int:
@@ -3344,8 +3417,8 @@ def describe_call(args: Arguments, method: str, settings: Settings, console: Con
 
 
 def show_docs(operation: Operation, settings: Settings, console: Console) -> None:
-    reference = operation.text("x-notion-docs-ref").strip("/")
-    if not re.fullmatch(r"[A-Za-z0-9_-]+(/[A-Za-z0-9_-]+)*", reference):
+    reference = operation.reference
+    if not reference:
         raise CliError("There is no documentation of %s %s." % operation[:2],
                        "Try --spec, or `ntn api %s --help`." % operation.path, EXIT_API)
     show_body(fetch_docs("/%s.md" % reference, settings, console, []), console)
@@ -3430,7 +3503,7 @@ def format_operation(document: Dict[str, Json], operation: Operation, settings: 
                 for name, value in read_object(schema, "properties").items()]
         if rows:
             lines += ["Body fields (path=value, path:=json), as %s:" % kind] + rows + [""]
-    reference = operation.text("x-notion-docs-ref").strip("/")
+    reference = operation.reference
     lines += ["Documentation: %s/%s" % (settings.docs_origin, reference), ""] if reference else []
     return visible("\n".join(lines + ["`ntn api --help` explains options and inputs.", ""]))
 
@@ -3626,8 +3699,10 @@ class Doctor:
                          self.settings.cache_path(PENDING_FILE)):
                 try:
                     mode = os.stat(path).st_mode
-                except OSError:
+                except FileNotFoundError:
                     continue
+                except OSError:
+                    return Check("not known", "skipped")
                 readers = ["its group"] * bool(mode & 0o070) + ["everybody"] * bool(mode & 0o007)
                 if readers:
                     loose[path] = " and ".join(readers)
@@ -3991,15 +4066,16 @@ def request(method: str, path: str, body: Json = None, query: Strings = (), head
             token: Optional[str] = None, timeout: float = 60) -> Response:
     """Call the Notion API from Python; the answer has .status, .headers, .body and .json().
 
-    `path`: such as "v1/users/me". `body`: bytes, or anything that json can write. `token`: None
-    means NOTION_API_TOKEN or the stored login. `timeout`: seconds for one try as a whole.
+    `path`: such as "v1/users/me". `body`: bytes, or anything that json can write. `query` and
+    `headers`: pairs, or a dict. `token`: None means NOTION_API_TOKEN or the stored login.
+    `timeout`: seconds for one try as a whole.
     Raises CliError if there is no answer, if it is a redirect, or if its status is 400 or above.
     Source: https://developers.notion.com/reference
     """
     api = _open_api(headers, token, timeout)
     try:
         method = choose_method({"--method": method})
-        response = api.send(method, path, list(query), _encode_body(body))
+        response = api.send(method, path, _pairs(query), _encode_body(body))
         _ = response.body
         if response.status >= (300 if response.headers.get("Location") else 400):
             raise api_error(response, api.credential)
@@ -4020,7 +4096,7 @@ def paginate(method: str, path: str, body: Json = None, query: Strings = (), hea
         data = _encode_body(body)
         if data is not None:
             check_json(data, "the argument body")
-        for results, _ in api.pages(method, path, list(query), data):
+        for results, _ in api.pages(method, path, _pairs(query), data):
             for item in results:
                 try:
                     yield json.loads(encode_json(item).decode("utf-8"))
@@ -4030,8 +4106,20 @@ def paginate(method: str, path: str, body: Json = None, query: Strings = (), hea
         api.close()
 
 
+def _pairs(given: Any) -> Pairs:
+    """(name, value) of query parameters or headers, also from a dict; else UsageError."""
+    found = []
+    for item in given.items() if hasattr(given, "items") else given:
+        if not isinstance(item, (tuple, list)) or len(item) != 2 or not isinstance(
+                item[0], str) or not isinstance(item[1], (str, int, float)):
+            raise UsageError("%r is no pair of a name and a text or number." % (item,))
+        name, value = item
+        found.append((name, str(value).lower() if isinstance(value, bool) else str(value)))
+    return found
+
+
 def _open_api(headers: Strings, token: Optional[str], timeout: float) -> Api:
-    if not timeout > 0:
+    if not isinstance(timeout, (int, float)) or not timeout > 0:
         raise UsageError("timeout is %r: it takes seconds." % timeout)
     console = Console()
     console.stderr = None  # a library says nothing
@@ -4039,7 +4127,7 @@ def _open_api(headers: Strings, token: Optional[str], timeout: float) -> Api:
     if token is not None:
         settings = settings._replace(credential=Credential(token, "the argument token", None))
     inputs = RequestInputs()
-    for name, value in headers:
+    for name, value in _pairs(headers):
         inputs.add_header(name, value, mask_secret("%s:%s" % (name, value)))
     credential = None if inputs.has_token else use_credential(settings, console)
     return Api(settings, console, credential, inputs.headers, timeout)

@@ -15,6 +15,7 @@ SPDX-License-Identifier: MIT
 import argparse
 import ast
 import collections
+import contextlib
 import email.utils
 import errno
 import faulthandler
@@ -2059,8 +2060,9 @@ class StateTest(Case):
                     (4, '', 'error: No token is stored for workspace %s.\n  hint: Run `ntn login` '
                      'again, or set NOTION_API_TOKEN.\n' % WORKSPACE), self.call('auth', 'token'))
                 self.write_state('config.json', {'defaultWorkspaceIds': {'prod': value}})
-                self.assertEqual((4, '', 'error: Not logged in.\n  hint: Run `ntn login`, or set '
-                                  'NOTION_API_TOKEN.\n'), self.call('auth', 'token'))
+                self.assertEqual((4, '', 'error: No default workspace is set.\n  hint: Choose one '
+                                  'with `ntn login --workspace NAME`: Acme.\n'),
+                                 self.call('auth', 'token'))
                 for content in ({'defaultWorkspaceIds': value}, {}):
                     self.write_state('config.json', content)
                     self.write_state('workspaces.json', {'environments': value})
@@ -4061,7 +4063,7 @@ class LoginStorageTest(LoginCase):
             self.assertEqual((0, 'ntn_canary_%s\n' % expected, ''),
                              self.call('auth', 'token', *argv, secrets_ok=True))
         self.assertEqual((4, '', 'error: Not logged in to the environment stg.\n  hint: Run '
-                          '`ntn login`, or set NOTION_API_TOKEN.\n'),
+                          '`ntn login --env stg`, or set NOTION_API_TOKEN.\n'),
                          self.call('auth', 'token', '--env', 'stg'))
 
     # Switching --------------------------------------------------------------------------------
@@ -4206,12 +4208,33 @@ class LogoutTest(LoginCase):
                     self.assertEqual(expected[name], self.state(name), name)
                 os.unlink(path)
 
+    def test_a_held_lock_is_waited_for_once(self):
+        clock = self.fake_clock()
+        with open(os.path.join(self.home, '.lock'), 'w') as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.assertEqual((1, '', 'error: Another process has held %s for 10 s.\n'
+                              '  hint: Find it with `fuser %s`, and try again when it is done.\n'
+                              % (lock.name, lock.name)), self.call('logout', clock=clock))
+        self.assertLess(sum(clock.sleeps), 11)
+
+    def test_a_damaged_file_that_a_login_moved_away_is_spoken_of(self):
+        path = self.write_state('auth.json.damaged-1', b'{')
+        self.assertEqual((0, '', 'warning: %s may hold tokens.\n  hint: Delete it when you have '
+                          'seen it.\n✔ Logged out\n' % path), self.call('logout'))
+
+    def test_a_logout_ends_a_poll_that_waits(self):
+        clock = self.fake_clock(lambda: self.call('logout'))
+        self.assertEqual(0, self.call('login', '--no-browser').code)
+        result = self.call('login', 'poll', clock=clock)
+        self.assertEqual((4, '', 'error: No pending login session found.\n'), result)
+
     def test_all_damaged_files_are_named(self):
         paths = [self.write_state(name, b'{') for name in STATE_FILES]
         result = self.call('logout')
         self.assertEqual((1, ''), result[:2])
         lines = result.err.splitlines()
-        self.assertEqual('  hint: The rest was forgotten.', lines.pop())
+        self.assertEqual('  hint: Repair it, or move it away and run `ntn login` again.',
+                         lines.pop())  # there was no rest to forget
         self.assertEqual({'error: %s is damaged: it is not valid JSON.' % path for path in paths},
                          set(lines))
         self.assertEqual(4, len(lines))
@@ -4972,8 +4995,7 @@ class ApiBodyTest(StdinCase):
             (b'[NaN]', invalid + 'NaN is not JSON.'),
             (b'[-Infinity]', invalid + '-Infinity is not JSON.'),
             (b'0e1b2c3d-1111\n', invalid + 'Extra data: line 1 column 4 (char 3).'),
-            (b'["\xff"]', invalid + "'utf-8' codec can't decode byte 0xff in position 2: invalid "
-                                    'start byte.'),
+            (b'["\xff"]', 'The body from standard input is not UTF-8.'),
             (b'[' * 100000, invalid + 'it is nested too deeply.'),
         ]:
             for stdin in self.pipe(data[:60000]), self.file(data):
@@ -5082,6 +5104,13 @@ class ApiOutputTest(ApiCase):
             with self.subTest(method, expected=expected):
                 self.sandbox.on(method, '/v1/x', answer)
                 self.assertEqual(expected, self.call('api', 'v1/x', '-i', '-X', method))
+
+    def test_verbose_begins_a_line_of_its_own_after_the_answer(self):
+        self.sandbox.on('GET', '/v1/x', Answer.json({'a': 1}))
+        process = self.spawn('api', 'v1/x', '-v', stdin=subprocess.DEVNULL,
+                             stderr=subprocess.STDOUT)
+        lines = process.communicate(timeout=30)[0].decode().splitlines()
+        self.assertEqual(['<', '{"a": 1}', '< {"a": 1}'], lines[-3:])
 
     def test_verbose_shows_request_and_answer_without_secrets(self):
         self.sandbox.send_date = False
@@ -5624,12 +5653,21 @@ class PaginateTest(CallCase):
                                  err.partition('\n')[0])
 
     def test_the_end_is_what_the_answer_says(self):
-        for body in ('{"results": [1]}', '{"results": [1], "next_cursor": null, "has_more": true}',
+        for body in ('{"results": [1]}', '{"results": [1], "next_cursor": null}',
                      '{"results": [1], "next_cursor": "x", "has_more": false}',
                      '{"results": [1], "next_cursor": ""}'):
             with self.subTest(body):
                 self.sandbox.on('GET', '/v1/x', Answer(200, body))
                 self.assertEqual(Result(0, '1\n', ''), self.paginate('v1/x'))
+
+    def test_more_results_without_a_cursor_to_them_are_not_the_end(self):
+        for cursor in ('null', '5', '""'):
+            with self.subTest(cursor):
+                self.sandbox.on('GET', '/v1/x', Answer(
+                    200, '{"results": [1], "next_cursor": %s, "has_more": true}' % cursor))
+                self.assertEqual(Result(5, '', 'error: The API says that there are more results, '
+                                               'but gives no cursor to them.\n'),
+                                 self.paginate('v1/x'))
 
     def test_an_answer_that_is_no_list_is_an_error(self):
         for body in ('', 'no JSON', 'null', '[]', '{}', '"results"', '{"results": {}}',
@@ -6340,6 +6378,18 @@ class PythonTest(CallCase):
 
     def paginate(self, *args, **options):
         return self.run_python(lambda: list(ntn.paginate(*args, **options)))
+
+    def test_parameters_come_as_pairs_or_as_a_dict_and_as_nothing_else(self):
+        for query in ({'id': 5, 'on': True}, [('id', '5'), ('on', True)],
+                      (['id', 5], ['on', 'true'])):
+            self.request('GET', 'v1/x', query=query, headers={'XY': 'z'})
+            sent = self.sandbox.requests.pop()
+            self.assertEqual(([('id', '5'), ('on', 'true')], 'z'), (sent.query, sent.header('XY')))
+        for query in (['id'], [('a', None)], [('a', b'x')], [('a', 'b', 'c')], [(1, 'x')]):
+            with self.subTest(query):
+                self.assertEqual(2, self.request('GET', 'v1/x', query=query)[2])
+        self.assertEqual(2, self.request('GET', 'v1/x', timeout=None)[2])
+        self.assertEqual([], self.sandbox.requests)
 
     def test_a_location_is_a_redirect_only_where_the_status_says_so(self):
         self.sandbox.on('POST', '/v1/x', Answer(201, '{}', [('Location', '/v1/x/1')]))
@@ -7986,6 +8036,12 @@ class StartUp(ProgramCase):
 
 
 class CommandLine(ProgramCase):
+
+    def test_what_python_code_gives_for_stdout_is_written_to(self):
+        out = io.StringIO()
+        with contextlib.redirect_stdout(out):
+            self.assertEqual(0, ntn.main(['--version']))
+        self.assertEqual('ntn %s\n' % ntn.VERSION, out.getvalue())
 
     def test_a_command_is_not_one_word_with_a_space_in_it(self):
         self.assertEqual(Result(2, '', "error: There is no command 'auth token'.\n"
