@@ -1109,7 +1109,9 @@ def explain_tls(error: BaseException, host: str, environ: Mapping[str, str]) -> 
         return "the certificate is not one for %s." % host, (
             "Something between here and there answers in its place: a proxy or a wrong address.")
     if "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return "the certificate of %s is not trusted (%s)." % (host, text), (
+        # Python 3.6 does not say which of the two it is.
+        what = "not trusted" if hasattr(error, "verify_message") else "expired or not trusted"
+        return "the certificate of %s is %s (%s)." % (host, what, text), (
             "If your network inspects TLS, set SSL_CERT_FILE to its CA certificate.")
     return "the TLS connection to %s failed (%s)." % (host, text), (
         "Check that the address is right and speaks TLS.")

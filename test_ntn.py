@@ -1709,7 +1709,8 @@ class TlsTest(TlsCase):
     def test_a_certificate_that_is_not_trusted_or_not_for_this_host_or_over_is_refused(self):
         old = sys.version_info < (3, 7)  # there ssl does not tell why
         why = 'CERTIFICATE_VERIFY_FAILED' if old else 'self-signed certificate'
-        untrusted = ('the certificate of 127.0.0.1 is not trusted (%s).' % why,
+        untrusted = ('the certificate of 127.0.0.1 is %snot trusted (%s).' % (
+                         'expired or ' if old else '', why),
                      'If your network inspects TLS, set SSL_CERT_FILE to its CA certificate.')
         for name, trusted, what, hint in [
             ('127.0.0.1', 'elsewhere.invalid') + untrusted,
@@ -3455,7 +3456,8 @@ class SplitLoginTest(LoginCase):
             interfere, request, handler))
         outer = self.poll()
         self.assertEqual([(0, '', self.success())], inner)
-        self.assertIn(outer.code, (0, 4))
+        self.assertEqual((4, '', 'error: Another process has finished or ended this login.\n'
+                                 '  hint: Run `ntn whoami` to see.\n'), outer)
         self.assertEqual({WORKSPACE: 'ntn_canary_login_1'}, self.state('auth.json'))
         self.assertIsNone(self.state(PENDING))
 
@@ -5105,6 +5107,16 @@ class ApiOutputTest(ApiCase):
                 self.sandbox.on(method, '/v1/x', answer)
                 self.assertEqual(expected, self.call('api', 'v1/x', '-i', '-X', method))
 
+    def test_a_terminal_shows_what_came_of_a_body_that_breaks_off(self):
+        result = self.get(Answer(200, '{"a":\x1b', length=99), tty=('stdout',))
+        self.assertEqual((5, '{"a":\\u001b\n'), result[:2])
+        self.assertIn('the answer broke off', result.err)
+
+    def test_a_byte_order_mark_is_called_by_its_name(self):
+        self.assertEqual((1, '', 'error: The body from -d begins with a byte order mark.\n'
+                                 '  hint: Save it as UTF-8 without one.\n'),
+                         self.call('api', 'v1/x', '-d', '\ufeff{}'))
+
     def test_verbose_begins_a_line_of_its_own_after_the_answer(self):
         self.sandbox.on('GET', '/v1/x', Answer.json({'a': 1}))
         process = self.spawn('api', 'v1/x', '-v', stdin=subprocess.DEVNULL,
@@ -6220,6 +6232,7 @@ class SpecificationTest(DescriptionCase):
                     Result(5, '', 'error: There is no documentation of GET /v1/a.\n  hint: Try '
                            '--spec, or `ntn api /v1/a --help`.\n'), self.describe('v1/a', '--docs'))
                 self.assertEqual([None], self.fetches())
+                self.assertNotIn('Documentation', self.describe('v1/a', '--help').out)
 
     def test_help_shows_parameters_and_fields(self):
         self.publish_paths({'/v1/a/{id}': {
@@ -7275,7 +7288,8 @@ class DoctorNetworkTest(DoctorCase):
     def test_tls_that_works_and_tls_that_does_not(self):
         old = sys.version_info < (3, 7)  # there ssl does not tell why
         why = 'CERTIFICATE_VERIFY_FAILED' if old else 'self-signed certificate'
-        untrusted = ('the certificate of 127.0.0.1 is not trusted (%s).' % why,
+        untrusted = ('the certificate of 127.0.0.1 is %snot trusted (%s).' % (
+                         'expired or ' if old else '', why),
                      'If your network inspects TLS, set SSL_CERT_FILE to its CA certificate.')
         for name, trusted, problem in [
             ('127.0.0.1', None, None),
@@ -7451,6 +7465,12 @@ class DoctorStateTest(DoctorCase):
                    '! NOTION_API_TOKEN, which hides the login to %s\n  hint: unset '
                    'NOTION_API_TOKEN to use the login' % ACME}
         self.check(0, changes, self.doctor(NOTION_API_TOKEN=CANARY))
+
+    def test_modes_that_cannot_be_seen_are_not_called_private(self):
+        path = self.write_state('auth.json', {})
+        os.unlink(path)
+        os.symlink('auth.json', path)  # leads to itself
+        self.assertIn('\nFile modes           - not known\n', self.doctor().out)
 
     def test_without_a_home_a_token_in_the_environment_is_tried_all_the_same(self):
         self.sandbox.valid_tokens.add(CANARY)
@@ -7867,6 +7887,10 @@ class HelpTest(Case):
 
 
 class RedactionTest(Case):
+    def test_what_has_the_shape_of_a_token_is_hidden_though_it_is_not_ours(self):
+        self.assertEqual('a [redacted] ntn_short', ntn.Console(environ={}).redact(
+            'a ntn_0123456789abcdef ntn_short'))
+
     def test_a_secret_that_begins_another_hides_all_of_it(self):
         console = ntn.Console(environ={})
         console.secrets.update(['ntn_abcdefgh', 'ntn_abcdefgh_and_more', 'short'])
