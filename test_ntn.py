@@ -4695,11 +4695,11 @@ class BodyTest(StdinCase):
         pipe = self.pipe(self.ODD)
         for argv, stdin in [
             (['-d', to_text(self.ODD)], None), (['-d', '@' + path], None),
-            (['-d', '@/dev/fd/%d' % pipe.fileno()], None),  # what the shell makes of @<(command)
             (['-d', '@-'], self.pipe(self.ODD)), (['-d', '@-'], self.file(self.ODD)),
             (['-d', '@-'], self.file(b'x' + self.ODD, offset=1)),
             ([], self.pipe(self.ODD)), ([], self.file(self.ODD)),
-        ]:
+        ] + [  # what the shell makes of @<(command)
+            (['-d', '@/dev/fd/%d' % pipe.fileno()], None)] * os.path.exists('/dev/fd'):
             self.assertEqual(('POST', self.ODD), self.sent_by(*argv, stdin=stdin))
         for argv in ['-d', '2'], ['-d', '@-']:  # which may be a scalar, since it was asked for
             self.assertEqual(('POST', b'2'), self.sent_by(*argv, stdin=self.pipe(b'2')))
@@ -6155,6 +6155,9 @@ class ProgramCase(ApiCase):
         return path
 
 
+PYTHON = os.path.realpath(sys.executable)  # and not one of a virtual environment
+
+
 class StartUpTest(ProgramCase):
     HEAVY = set('urllib.request ssl http.client webbrowser keyring subprocess tempfile socket '
                 'logging dataclasses inspect asyncio'.split())
@@ -6204,18 +6207,18 @@ class StartUpTest(ProgramCase):
         self.assertEqual((1, '', 'found\n'), self.ntn('--version', env={'PYTHONPATH': self.tmp}))
 
     @rows([  # the interpreter, the script, PATH; how hints name the program
-        (sys.executable, "it's ntn.py", 'bin', 'python3 \'it\'"\'"\'s ntn.py\''),
-        (sys.executable, 'ntn.py', 'other', 'python3 ntn.py'),
-        (sys.executable, 'ntn.py', 'nothing', shlex.quote(sys.executable) + ' ntn.py'),
-        (sys.executable, 'ntn.py', 'bin', 'ntn'), (sys.executable, '-', 'other', 'ntn'),
+        (PYTHON, "it's ntn.py", 'bin', 'python3 \'it\'"\'"\'s ntn.py\''),
+        (PYTHON, 'ntn.py', 'other', 'python3 ntn.py'),
+        (PYTHON, 'ntn.py', 'nothing', shlex.quote(PYTHON) + ' ntn.py'),
+        (PYTHON, 'ntn.py', 'bin', 'ntn'), (PYTHON, '-', 'other', 'ntn'),
         ('venv/bin/python3', 'ntn.py', 'venv/bin', 'python3 ntn.py'),
         # Out of a virtual environment that is not activated, another python3 may have no keyring.
         ('venv/bin/python3', 'ntn.py', 'other', '<tmp>/venv/bin/python3 ntn.py')])
     def test_hints_name_the_command_that_can_be_typed_here(self, python, script, path, command):
         for name in 'bin', 'venv/bin':
             os.makedirs(os.path.join(self.tmp, name))
-            os.symlink(sys.executable, os.path.join(self.tmp, name, 'python3'))
-        self.write('venv/pyvenv.cfg', 'home = %s\n' % os.path.dirname(sys.executable))
+            os.symlink(PYTHON, os.path.join(self.tmp, name, 'python3'))
+        self.write('venv/pyvenv.cfg', 'home = %s\n' % os.path.dirname(PYTHON))
         self.write('other/python3', '', 0o755)
         self.write("it's ntn.py", SOURCE)
         os.symlink(self.write('ntn.py', SOURCE, 0o755), os.path.join(self.tmp, 'bin', 'ntn'))
