@@ -323,7 +323,7 @@ def find_directories(get: Callable[[str], Optional[str]]) -> Tuple[Optional[str]
     for name in ("APPDATA" if os.name == "nt" else "XDG_CONFIG_HOME", "XDG_CACHE_HOME"):
         base = get(name) or ""  # the XDG specification: a relative path is ignored
         found.append(os.path.join(base, "notion") if os.path.isabs(base) else None)
-    home = get("HOME") or get("USERPROFILE") or os.path.expanduser("~")
+    home = os.path.normpath(get("HOME") or get("USERPROFILE") or os.path.expanduser("~"))
     if os.path.isdir(home):
         parent, old = os.path.join(home, ".config"), os.path.join(home, ".notion")
         standard = os.path.join(parent, "notion")
@@ -3201,6 +3201,14 @@ class Check(NamedTuple):
     code: int = EXIT_OK
 
 
+def attempt(step: Callable[[], Result]) -> Tuple[Optional[Result], Optional[CliError]]:
+    """(what `step` returns, None), or (None, the CliError that it raises)."""
+    try:
+        return step(), None
+    except CliError as error:
+        return None, error
+
+
 class Doctor:
     """The checks, each a method that returns a Check or raises CliError.
 
@@ -3212,14 +3220,8 @@ class Doctor:
         self.state, self.settings, self.clock = state, state.settings, state.console.clock
         self.deadline = state.keychain.deadline = self.clock.monotonic() + KEYCHAIN_LIMIT
         self.loose = self.find_loose_files()  # before anything reads secrets and tightens them
-        self.credential: Optional[Credential] = None
-        self.answer: Optional[Response] = None
-        self.failures: List[Optional[CliError]] = [None, None]  # of the token, of the answer
-        for place, step in enumerate((self.find_token, self.ask_api)):
-            try:
-                step()
-            except CliError as error:
-                self.failures[place] = error
+        self.credential, self.no_token = attempt(state.credential)
+        self.answer, self.no_answer = attempt(self.ask_api)
         self.date = self.answer.date() if self.answer else None
 
     def find_loose_files(self) -> Dict[str, str]:
@@ -3232,16 +3234,14 @@ class Doctor:
                 loose.update({path: " and ".join(readers)} if readers else {})
         return loose
 
-    def find_token(self) -> None:
-        self.credential = self.state.credential()
-
-    def ask_api(self) -> None:
-        """Ask for users/me; without a token as well."""
+    def ask_api(self) -> Response:
+        """The answer to users/me, which is asked for without a token as well."""
         start = self.clock.monotonic()
         try:
             with closing(Api(self.state, self.credential, DOCTOR_LIMIT, retry=False)) as api:
-                self.answer = api.send("GET", "v1/users/me", [])
-                self.answer.drain()
+                answer = api.send("GET", "v1/users/me", [])
+                answer.drain()
+                return answer
         finally:  # what the API took is not the keychain's
             self.state.keychain.deadline = self.deadline + self.clock.monotonic() - start
 
@@ -3267,16 +3267,12 @@ class Doctor:
         return Check(str(path) + ("" if os.path.isdir(str(path)) else " (created at first login)"))
 
     def files(self) -> Check:
-        found, damaged = [], []
-        for name in (CONFIG, WORKSPACES, AUTH, PENDING):
-            try:
-                self.state.load(name)
-                found += [name] * self.state.exists(name)
-            except CliError as error:
-                damaged.append(error)
+        names = (CONFIG, WORKSPACES, AUTH, PENDING)
+        damaged = [error for name in names for error in attempt(partial(self.state.load, name))[1:]
+                   if error]
         if damaged:
             raise CliError(" ".join(error.message for error in damaged), damaged[0].hint)
-        return Check(", ".join(found) or "none")
+        return Check(", ".join(filter(self.state.exists, names)) or "none")
 
     def modes(self) -> Check:
         if not self.loose:
@@ -3312,7 +3308,7 @@ class Doctor:
 
     def token(self) -> Check:
         if self.credential is None:
-            raise self.failures[0] or AuthError("Not logged in.")
+            raise self.no_token or AuthError("Not logged in.")
         if self.settings.credential is not None:
             with suppress(CliError):  # other checks tell why
                 hidden = self.state.current_workspace()
@@ -3353,7 +3349,7 @@ class Doctor:
     def api(self) -> Check:
         origin, response = self.settings.api_origin, self.answer
         if response is None:
-            raise self.failures[1] or ApiError("no answer")
+            raise self.no_answer or ApiError("no answer")
         status, kind = response.status, read_error(response).get("object")
         if status < 300 and kind == "user":
             return Check("%s accepts the token" % origin)
@@ -3467,29 +3463,20 @@ def describe_tokens(state: State) -> Iterator[str]:
     yield "**NOTION_API_TOKEN:** %s\n" % ("set" if state.settings.credential else "not set")
     yield "| Environment | Workspace ID | Workspace name | Token |\n|---|---|---|---|"
     rows: Dict[str, Tuple[str, str]] = {}  # workspace ID: environment, name
-    stored: Dict[str, Json] = {}
-    problems: List[str] = []
-    try:
-        for environment in ENVIRONMENTS:
-            rows.update((key, (environment, name))
-                        for key, name in state.workspaces(environment).items())
-    except CliError as error:
-        problems.append("\n" + error.message)
-    try:
-        stored = state.load(AUTH)
-    except CliError as error:
-        problems.append("\n" + error.message)
-    state.console.secrets.update(text for text in stored.values() if isinstance(text, str))
-    for key in list(rows) + [key for key in stored if key not in rows]:
-        environment, name = rows.get(key, ("", ""))
-        try:
-            credential = state.get_token(key)
-            where = credential.source if credential else "none"
-        except CliError as error:
-            where = error.message
+    for environment in ENVIRONMENTS:
+        known, problem = attempt(partial(state.workspaces, environment))
+        rows.update((key, (environment, name)) for key, name in (known or {}).items())
+    stored, damaged = attempt(partial(state.load, AUTH))
+    for key, token in (stored or {}).items():
+        rows.setdefault(key, ("", ""))
+        state.console.secrets.update([token] if isinstance(token, str) else [])
+    for key, (environment, name) in rows.items():
+        credential, failure = attempt(partial(state.get_token, key))
+        where = credential.source if credential else failure.message if failure else "none"
         yield "| %s |" % " | ".join(one_line(cell).replace("|", "\\|")
                                     for cell in (environment, key, name, where))
-    yield from problems
+    for error in (problem, damaged):
+        yield from ["\n" + error.message] if error else []
 
 
 def describe_cache(state: State) -> Iterator[str]:
