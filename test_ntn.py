@@ -951,11 +951,12 @@ class Case(unittest.TestCase):
 
     def names(self, **addresses):
         """Let host names, with _ for the dots, stand for this (address, port), or several."""
-        real = socket.getaddrinfo
+        real, self.looked_up = socket.getaddrinfo, []
         table = {host.replace('_', '.'): found for host, found in addresses.items()}
 
         def look_up(host, port, family=0, type=0, proto=0, flags=0):
-            found = table.get(host, [(host, port)])
+            found = table.get(to_text(to_bytes(host)), [(host, port)])
+            self.looked_up.append('%s:%d' % (to_text(to_bytes(host)), port))
             return [entry for each in (found if isinstance(found, list) else [found])
                     for entry in real(each[0], each[1], family, type, proto, flags)]
         self.patch(socket, 'getaddrinfo', look_up)
@@ -1783,6 +1784,7 @@ class SettingsTest(Case):
                 peer = host.replace('localhost', 'localhost:3000')
                 self.assertIn(' %s refuses connections.\n' % peer,
                               self.call(*line.split() + list(argv), env=env).err)
+                self.assertIn(peer if ':' in peer else peer + ':443', self.looked_up)
 
     @rows(zip(ORIGINS, ('login --no-browser', 'api v1/users/me', 'api ls')))
     def test_an_origin_is_overridden_in_its_own_place(self, variable, line):
@@ -2543,8 +2545,8 @@ class WayTest(ProxyCase):
     def test_a_name_that_leads_nowhere_says_what_the_system_says(self, host, what):
         self.names(notion_invalid=('127.0.0.1', 'no service'),
                    unreachable_invalid=('255.255.255.255', 443))
-        with self.assertRaises((OSError, UnicodeError)) as caught:
-            socket.create_connection((host, 443))
+        with self.assertRaises(OSError) as caught:
+            socket.create_connection((host.encode('ascii'), 443))
         why = getattr(caught.exception, 'strerror', None) or str(caught.exception)
         what, hint = (what + ' (%s).' % why, 'Check the network connection and the name server.'
                       ) if 'resolved' in what else (what + ': %s.' % why,
@@ -6344,6 +6346,22 @@ class HelpTest(ProgramCase):
                     result = self.call(*shlex.split(line), secrets_ok=line.startswith('auth'),
                                        stdin=b'{"query": "a"}' if piped or source else b'')
                     self.assertEqual((0, ''), (result.code, result.err))
+
+    def test_the_output_that_the_readme_shows_is_what_is_printed(self):
+        with open(os.path.join(HERE, 'README.md'), encoding='utf-8') as file:
+            shown = re.search(r'\n    \$ python3 ntn.py login\n((?:    .*\n|\n)+?)\n    \$ ',
+                              file.read()).group(1)
+        home = os.path.join(self.dir, 'ann')
+        os.mkdir(home)
+        terminal = self.terminal('login', env={
+            'NOTION_HOME': None, 'HOME': home, 'NO_COLOR': '1', 'BROWSER': 'true',
+            'NOTION_API_TOKEN': None})
+        terminal.expect('DP9-QL5')
+        self.sandbox.approve()
+        self.assertEqual(0, terminal.wait())
+        output = re.sub(r'\r[^\r\n]*\x1b\[K', '', terminal.output)  # the line that counts down
+        self.assertEqual(re.sub('(?m)^    ', '', shown), output.replace(
+            self.sandbox.origin, 'https://app.notion.com').replace(home, '/home/ann'))
 
 
 class EndingTest(ProgramCase):
