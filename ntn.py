@@ -1323,8 +1323,9 @@ def undashed(workspace_id: str) -> str:
 def parse_time(value: Json) -> Optional[float]:
     """Unix seconds from seconds, milliseconds or ISO 8601; None from anything else."""
     text = value.text if isinstance(value, Number) else str(value)
-    found = re.match(r"(\d{4})-(\d\d)-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?!.*[+-])", text)
-    if found:  # in UTC, as Notion's are
+    found = re.match(  # in UTC, as Notion's are
+        r"([1-9]\d{3})-(0[1-9]|1[0-2])-(\d\d)[T ](\d\d):(\d\d):(\d\d)(?!.*[+-])", text)
+    if found:
         from calendar import timegm
         return float(timegm(tuple(map(int, found.groups()))))
     number = float(text) if re.fullmatch(r"-?\d{1,15}(\.\d+)?", text) else None
@@ -1947,8 +1948,8 @@ class Description:
         same = read_text(cached, "origin") == self.origin
         self.document = read_object(cached, "document") if same else {}
         etag = read_text(cached, "etag") if self.document else ""
-        checked = parse_time(read_object(cached).get("checkedAt")) or 0
-        if self.document and 0 <= now - checked < SPEC_LIFETIME:
+        age = now - (parse_time(read_object(cached).get("checkedAt")) or 0)
+        if self.document and 0 <= age < SPEC_LIFETIME:
             return
         try:
             response = fetch_docs("/openapi.json", state, [("If-None-Match", etag)] if re.fullmatch(
