@@ -1967,7 +1967,7 @@ class Description:
             state.console.say("warning: %s An older copy of the API's description is used."
                               % problem)
             return
-        with suppress(CliError):  # it works without a cache, just slower
+        with suppress(CliError, RecursionError):  # it works without a cache, just slower
             state.prove(SPECIFICATION)
             state.put(SPECIFICATION, {"origin": self.origin, "etag": etag, "checkedAt": int(now),
                                       "document": self.document})
