@@ -727,7 +727,7 @@ class Client:
         """As `send`, with more tries after 429 and 529, which say that nothing was done; and, if a
         method may be sent twice, after 5xx and a broken connection, where nobody knows."""
         repeatable = method in ("GET", "HEAD", "DELETE")
-        statuses, tries, waited = (429, 529, 500, 502, 503, 504)[:6 if repeatable else 2], 0, 0.0
+        statuses, tries, waited = (429, 529) + (500, 502, 503, 504) * repeatable, 0, 0.0
         while True:
             tries, asked = tries + 1, None
             try:

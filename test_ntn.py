@@ -6642,8 +6642,8 @@ class PythonTest(ProgramCase):
         (Answer.error(401, 'unauthorized', 'x'), {'token': 'ntn_x'},
          'Public API request failed: API token is invalid.<id>',
          'The token came from the `token` argument. Set it to a valid one.', 4),
-        (Answer(301, headers=[('Location', 'https://elsewhere.invalid/x')]), {},
-         'Public API request failed (301 Moved Permanently): it is redirected to '
+        (Answer(300, headers=[('Location', 'https://elsewhere.invalid/x')]), {},
+         'Public API request failed (300 Multiple Choices): it is redirected to '
          'https://elsewhere.invalid, and no redirect is followed.',
          'Check NOTION_API_BASE_URL.', 5),
         (Answer(200, 'ab', length=3), {}, 'The connection to <peer> broke off (1 byte missing).',
