@@ -6321,6 +6321,7 @@ class HelpTest(ProgramCase):
 
     def test_help_names_every_command_and_variable_and_exit_code(self):
         text = self.help('')
+        self.assertIn('\n\nNotion login and authenticated Notion API calls from a terminal\n', text)
         listed = re.findall(r'^  ([a-z][a-z ]*?)  ', text.partition('\ncommands:\n')[2], re.M)
         self.assertEqual(set(self.COMMANDS) - {''}, set(listed))
         variables = text.partition('\nenvironment variables:\n')[2]
