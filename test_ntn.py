@@ -1623,6 +1623,9 @@ REFUSALS = r'''
 2 whoami --json=1 => Argument --json: ignored explicit argument '1'. | <commands>
 2 auth login => Unexpected argument 'login'. | Use `ntn login`.
 2 auth status => Unexpected argument 'status'. | Use `ntn whoami`.
+2 auth logout => Unexpected argument 'logout'. | Use `ntn logout`.
+2 api v1/x -f a=1 => `ntn api` has no option -f. | A field is an input: path=value.
+2 api v1/x -F a:=1 => `ntn api` has no option -F. | A field is an input: path:=json.
 2 version => There is no command 'version'. | Use `ntn --version`.
 2 v1/users/me => There is no command 'v1/users/me'. | Did you mean `ntn api v1/users/me`?
 2 post v1/x => There is no command 'post'. | Did you mean `ntn api -X POST PATH`?
