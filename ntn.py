@@ -2112,7 +2112,7 @@ def cmd_login(args: Args, state: State) -> int:
         return report_login(args, state, words, "switched", chosen, credential.source)
     if chosen:
         console.say("The token of workspace %s is gone, so a new login is needed."
-                    % one_line(state.workspaces()[chosen]))
+                    % one_line(state.workspaces().get(chosen, chosen)))
     prove_login(state)
     with closing(login):
         pending, replaced = login.start(), state.load_pending()
@@ -2247,7 +2247,7 @@ def cmd_logout(args: Args, state: State) -> int:
     names: Dict[str, str] = forget(state.workspaces) or {}
     default = forget(state.default_workspace)
     names.update({default: default} if default and default not in names else {})
-    names = {chosen: names[chosen]} if chosen else names
+    names = {chosen: names.get(chosen, chosen)} if chosen else names  # others forget, too
     deleted = forget(state.remove, AUTH, names)
     left: Set[str] = set(names) if deleted is None else set()  # so that logout can be repeated
     done = [deleted]
