@@ -216,10 +216,11 @@ class Settings:
             raise UsageError("There is no environment %r: --env and NOTION_ENV take local, dev, "
                              "stg or prod." % self.environment,
                              nearest(self.environment, ENVIRONMENTS))
-        self.notion_version = notion_version or get("NOTION_API_VERSION", NOTION_VERSION)
-        if notion_version == "" or not re.fullmatch(TOKEN, self.notion_version):
-            raise UsageError("%r is not a valid Notion-Version." % (
-                notion_version or self.notion_version), "Use a date such as %s." % NOTION_VERSION)
+        self.notion_version = (get("NOTION_API_VERSION", NOTION_VERSION)
+                               if notion_version is None else notion_version)
+        if not re.fullmatch(TOKEN, self.notion_version):
+            raise UsageError("%r is not a valid Notion-Version." % self.notion_version,
+                             "Use a date such as %s." % NOTION_VERSION)
         self.keyring = get("NOTION_KEYRING")
         if self.keyring not in (None, "0", "1"):
             raise UsageError("NOTION_KEYRING is %r: it takes 0 (file only) or 1 (keychain only)."
@@ -288,8 +289,7 @@ COLOURS = {"error:": "31", "✗": "31", "warning:": "33", "!": "33", "✔": "32"
 class Console:
     """The program's surroundings: streams, environment variables (an empty one counts as unset),
     and the clock, which needs the functions time, monotonic and sleep of `time`, in seconds.
-    Everything that is shown passes here, so that no secret and no control character gets
-    through."""
+    All that is shown passes here, so that no secret and no control character gets through."""
 
     def __init__(self, environ: Optional[Mapping[str, str]] = None, stdin: Optional[TextIO] = None,
                  stdout: Optional[TextIO] = None, stderr: Optional[TextIO] = None,
@@ -1475,8 +1475,7 @@ class Login(Client):
     def keep(self, pending: PendingLogin, token: str, key: str, name: str) -> str:
         """Keep what an approved login brought, make it the default, and return where its token is.
         Ctrl-C waits while files are written; while the keychain is asked it ends this at once."""
-        state, place, kept = self.state, self.state.keychain.name, False
-        in_keychain = False
+        state, place, kept, in_keychain = self.state, self.state.keychain.name, False, False
 
         def keep_in_files() -> str:
             path = place if in_keychain else state.put_in_file(key, token)
@@ -1744,15 +1743,17 @@ def read_stdin(console: Console, limit: Optional[float]) -> bytes:
     """All of standard input; UsageError if nothing comes for `limit` seconds."""
     if console.stdin is None:
         raise CliError("Standard input is closed, so no body can be read from it.")
-    descriptor = console.stdin.fileno()
     notice = partial(console.say, "Waiting for a JSON body from standard input.")
-    try:  # os.read, since a thread that hangs in a buffered stream breaks the interpreter's exit
-        chunks = [call_with_limit(lambda: os.read(descriptor, CHUNK), limit, notice)]
-    except TimeoutError:
-        raise UsageError("Standard input is a pipe that has been silent for %g s." % STDIN_SILENCE,
-                         NO_BODY_HINT[:-1] + "; to wait for one, -d @-.") from None
-    while chunks[-1]:
-        chunks.append(os.read(descriptor, CHUNK))
+    with failing("read standard input"):
+        descriptor = console.stdin.fileno()
+        try:  # os.read, since a thread that hangs in a buffered stream breaks Python's exit
+            chunks = [call_with_limit(lambda: os.read(descriptor, CHUNK), limit, notice)]
+        except TimeoutError:
+            raise UsageError("Standard input is a pipe that has been silent for %g s."
+                             % STDIN_SILENCE, NO_BODY_HINT[:-1] + "; to wait for one, -d @-."
+                             ) from None
+        while chunks[-1]:
+            chunks.append(os.read(descriptor, CHUNK))
     return b"".join(chunks)
 
 def read_piped_body(method: str, path: str, console: Console) -> Optional[bytes]:
@@ -1838,7 +1839,7 @@ class Api(Client):
             raise ApiError("The body is not a JSON object, so a next page cannot be asked for.",
                            "Remove --paginate.")
         body = b"{}" if method == "POST" and body is None else body
-        seen = {found for name, found in query + list(value.items()) if name == "start_cursor"}
+        seen = {str(found) for name, found in query + list(value.items()) if name == "start_cursor"}
         cursor, separator = "", "==" if method == "GET" else "="
         while True:
             try:
@@ -2094,7 +2095,7 @@ examples:
   %(prog)s --workspace Acme
   %(prog)s --no-browser --json | jq -r .url""")
 def cmd_login(args: Args, state: State) -> int:
-    console, login, command = state.console, Login(state), own_command() + " login poll"
+    console, login = state.console, Login(state)
     warn_of_token(state)
     interactive, chosen = console.interactive and not args.no_browser, None
     if args.workspace is not None:
@@ -2124,6 +2125,7 @@ def cmd_login(args: Args, state: State) -> int:
             console.say("Your browser should open now; if not, open the URL yourself."
                         if open_browser(pending.url, console) else "Open the URL on any device.")
             return complete_login(args, login, pending)
+    command = own_command() + " login poll"
     if args.json:
         console.emit_json({"url": pending.url, "verification_code": pending.code,
                            "expires_at": pending.expires_at, "poll_command": command})
@@ -2786,14 +2788,13 @@ HABITS = {  # what other tools are typed like: the hint what to type here
     "auth login": "Use `ntn login`.", "auth status": "Use `ntn whoami`.",
     "auth logout": "Use `ntn logout`.", "api list": "Use `ntn api ls`.",
     "version": "Use `ntn --version`.", "help": "Use `ntn --help`.",
-    "-H": "A header is an input: Header:Value.",
-    "-f": "A field is an input: path=value.", "-F": "A field is an input: path:=json.",
-}
+    "-H": "A header is an input: Header:Value.", "-f": "A field is an input: path=value.",
+    "-F": "A field is an input: path:=json."}
 
-def make_parser(name: Optional[str]) -> Any:
-    """The parser of a command's options, or of the options of all commands (None). It has no
-    positional arguments, since argparse before 3.7 cannot mix them with options in any order: the
-    command and its inputs are what parse_known_args leaves over."""
+def make_parser(name: str, every: bool = False) -> Any:
+    """The parser of a command's options, or of those of `every` command. It has no positional
+    arguments, since argparse before 3.7 cannot mix them with options in any order: the command and
+    its inputs are what parse_known_args leaves over."""
     import argparse
 
     class Formatter(argparse.RawDescriptionHelpFormatter):
@@ -2803,13 +2804,13 @@ def make_parser(name: Optional[str]) -> Any:
 
     class Parser(argparse.ArgumentParser):
         def error(self, message: str) -> Any:
-            raise UsageError(message[0].upper() + message[1:] + ".", look_up(name or ""))
+            raise UsageError(message[0].upper() + message[1:] + ".", look_up(name))
 
     parser: Any = Parser(prog="ntn", add_help=False, formatter_class=lambda prog: Formatter(
         prog, max_help_position=26, width=84))
     parser.color = False  # 3.14 would colour the help, by what sys.stdout is
     parser.flags = set()
-    groups = {"options": [option for each in (COMMANDS if name is None else [name])
+    groups = {"options": [option for each in (COMMANDS if every else [name])
                           for option in COMMANDS[each].options],
               "options for every command": OPTIONS}
     for title, options in groups.items():
@@ -2819,11 +2820,11 @@ def make_parser(name: Optional[str]) -> Any:
             if not parser.flags.intersection(flags):
                 group.add_argument(*flags, help=words, **kind)
             parser.flags.update(flags)
-    summary, _, parser.epilog, _ = COMMANDS[name or ""]
+    summary, _, parser.epilog, _ = COMMANDS[name]
     parser.description = summary[0].upper() + summary[1:]
     parser.usage = {"": "%(prog)s COMMAND [OPTION ...]", "auth": "%(prog)s token [OPTION ...]",
                     "api": "%(prog)s PATH [INPUT ...] [OPTION ...]\n       %(prog)s ls"}.get(
-                        name or "", "%(prog)s [OPTION ...]")
+                        name, "%(prog)s [OPTION ...]")
     return parser
 
 def look_up(name: str) -> str:
@@ -2833,7 +2834,7 @@ def look_up(name: str) -> str:
 def parse_arguments(argv: List[str]) -> Args:
     """A command line: its options, `command`, `inputs`, `given` and `parser`; or UsageError."""
     cut = argv.index("--") if "--" in argv else len(argv)
-    given, parser = argv[:cut], make_parser(None)
+    given, parser = argv[:cut], make_parser(next(filter(COMMANDS.get, argv), ""), every=True)
     # argparse takes abbreviations, and without them (`allow_abbrev=False`) no -XPATCH before 3.8:
     # no option that is not known as it stands may reach it.
     known = [word for word in given if word[:2] != "--" or word.partition("=")[0] in parser.flags]
@@ -2843,8 +2844,7 @@ def parse_arguments(argv: List[str]) -> Args:
     if name not in COMMANDS or name and name == words[0] and " " in name:
         raise UsageError("There is no command %r." % words[0], suggest(words[0]))
     parser = make_parser(name)
-    unknown = [word.partition("=")[0] for word in given if word.startswith("--")]
-    unknown = [flag for flag in unknown if flag not in parser.flags]
+    unknown = sorted({word.partition("=")[0] for word in given if word[:2] == "--"} - parser.flags)
     args, left = parser.parse_known_args([] if unknown else given)
     for flag in unknown + [word for word in left if re.match("-[^0-9.]", word)]:
         raise UsageError("`%s` has no option %s." % (("ntn " + name).strip(), one_line(flag)),

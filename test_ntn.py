@@ -1587,7 +1587,7 @@ class HouseTest(unittest.TestCase):
         self.assertLessEqual(sorted(lengths.values())[len(lengths) * 9 // 10], 25)
 
     def test_neither_file_grows_long_or_wide(self):
-        for path, limit in (NTN, 3000), (__file__, 7420):
+        for path, limit in (NTN, 3000), (__file__, 7435):
             with self.subTest(path), open(path, encoding='utf-8') as file:
                 lines = file.read().splitlines()
                 self.assertEqual([], [line for line in lines if len(line) > 100
@@ -1618,9 +1618,10 @@ REFUSALS = r'''
 2 api v1/x --metod PUT => `ntn api` has no option --metod. | Did you mean `--method`?
 2 login -XGET => `ntn login` has no option -XGET. | `ntn login --help` <shows>
 2 api v1/x -x => `ntn api` has no option -x. | `ntn api --help` <shows>
-2 whoami --env => Argument --env: expected one argument. | <commands>
-2 api v1/x -iX => Argument -X/--method: expected one argument. | <commands>
-2 whoami --json=1 => Argument --json: ignored explicit argument '1'. | <commands>
+2 whoami --env => Argument --env: expected one argument. | `ntn whoami --help` <shows>
+2 api v1/x -iX => Argument -X/--method: expected one argument. | `ntn api --help` <shows>
+2 whoami --json=1 => Argument --json: ignored explicit argument '1'. | `ntn whoami --help` <shows>
+2 --env => Argument --env: expected one argument. | <commands>
 2 auth login => Unexpected argument 'login'. | Use `ntn login`.
 2 auth status => Unexpected argument 'status'. | Use `ntn whoami`.
 2 auth logout => Unexpected argument 'logout'. | Use `ntn logout`.
@@ -1651,6 +1652,7 @@ REFUSALS = r'''
 2 api v1/x --timeout ٣ => --timeout is '٣': <seconds>
 2 api v1/x --timeout 1000000 => --timeout is '1000000': <seconds>
 2 api v1/x --notion-version '1 2' => '1 2' is not a valid Notion-Version. | <version>
+2 whoami --notion-version '' => '' is not a valid Notion-Version. | <version>
 2 NOTION_API_VERSION=é whoami => 'é' is not a valid Notion-Version. | <version>
 2 api v1/x --paginate -X PATCH => <pages>
 2 api v1/x --paginate -X POST -i => <pages>
@@ -4798,6 +4800,13 @@ class BodyTest(StdinCase):
         self.assertEqual(self.fails(1, *text.split(' | ')), self.call('api', 'v1/x', '-d', value))
         self.assertEqual([], self.sandbox.requests)
 
+    def test_a_stream_that_is_no_file_of_the_system_cannot_be_waited_for(self):
+        err = io.StringIO()
+        console = ntn.Console(self.environ({}), io.StringIO('{}'), io.StringIO(), err)
+        self.assertEqual(1, ntn.main(['api', 'v1/x', '-d', '@-'], console))
+        self.assertEqual('error: Cannot read standard input: fileno.\n', err.getvalue())
+        self.assertEqual([], self.sandbox.requests)
+
     @rows(['a' + '[b]' * 2000 + '=1', '.'.join('a' * 2000) + '=1', 'a' + '[]' * 2000 + '=1',
            'a:=' + '[' * 20000 + ']' * 20000, 'a:=' + '{"a":' * 20000 + '1' + '}' * 20000])
     def test_nesting_too_deep_to_send_is_refused(self, text):
@@ -5130,6 +5139,11 @@ class PaginateTest(ApiCase):
     def test_an_answer_that_is_no_json_is_another(self, body):
         self.assertEqual(self.fails(5, 'The answer is not JSON (200 OK).'),
                          self.get(Answer(200, body), '--paginate'))
+
+    def test_a_cursor_of_any_type_is_left_to_the_api_to_refuse(self):
+        for value in '[]', '{}', '5':
+            self.assertEqual('body.start_cursor', re.search(r'body\.\w+', self.paginate(
+                'v1/search start_cursor:=' + value).err).group())
 
     def test_only_an_object_can_have_a_cursor_put_into_it(self):
         self.assertEqual(self.fails(5, 'The body is not a JSON object, so a next page cannot be '
