@@ -15,6 +15,7 @@ SPDX-License-Identifier: MIT
 """
 import argparse
 import ast
+import base64
 import collections
 import contextlib
 import difflib
@@ -53,7 +54,6 @@ import urllib.request
 import uuid
 import warnings
 import zlib
-from typing import Any, List, NamedTuple, Optional, Tuple
 from unittest import mock
 
 try:
@@ -72,44 +72,41 @@ import ntn  # noqa: E402 - only now can it be found from any directory
 CANARY = 'ntn_canary_from_the_environment'
 SECRET_PREFIXES = ('ntn_canary_', 'sess-canary-')
 WORKSPACE = '11111111-2222-3333-4444-555555555555'
+OTHER = '66666666-7777-4888-8999-aaaaaaaaaaaa'  # another workspace
 REQUEST_ID = '0e1ab4a7-5d3c-4c2f-9b8e-6f7a8b9c0d1e'
 PENDING = 'cache/pending-login.json'
-
+STATE = 'auth.json', 'config.json', 'workspaces.json', PENDING
+INIT, REDEEM = '/api/v3/workersCliLoginInit', '/api/v3/workersCliLoginRedeem'
+PERSON = 'stdin', 'stderr'  # the streams that have to be terminals where somebody is asked
+LOG_IN = 'Run `ntn login`, or set NOTION_API_TOKEN.'
+START = "Run 'ntn login' first to start a new login session."
+REPAIR = 'Repair it, or move it away and run `ntn login` again.'
+KEYCHAIN_HINT = 'Set NOTION_KEYRING=0 to use file-based auth instead of the OS keychain.'
 
 def to_bytes(text):
     """UTF-8 whatever the locale that the tests run in; ntn.py itself is given C.UTF-8."""
     return text if isinstance(text, bytes) else text.encode('utf-8', 'surrogateescape')
 
-
 def to_text(data):
     return bytes(data).decode('utf-8', 'surrogateescape')
-
 
 def plain(text):
     """A text of ntn.py with `ntn COMMAND`, where it names the command that can be typed here."""
     return re.sub(r"`[^`\n]*\bntn\.py'? ", '`ntn ', text)
 
-
 # ---- Harness 1: requests and answers -------------------------------------------------------------
 
-class Request(NamedTuple):
+class Request(collections.namedtuple(
+        'Request', 'method target path query headers body connection')):
     """A request as it came over the wire; `target` and the headers have not been touched."""
-    method: str
-    target: str
-    path: str
-    query: List[Tuple[str, str]]
-    headers: List[Tuple[str, str]]
-    body: bytes
-    connection: int
 
-    def json(self) -> Any:
+    def json(self):
         return json.loads(self.body.decode('utf-8'))
 
-    def header(self, name: str) -> Optional[str]:
+    def header(self, name):
         """The header's values joined by a comma, as HTTP defines; None if it was not sent."""
         values = [value for key, value in self.headers if key.lower() == name.lower()]
         return ', '.join(values) if values else None
-
 
 class Answer:
     """A well-formed response, and some slightly malformed ones.
@@ -148,14 +145,12 @@ class Answer:
     def __call__(self, request, handler):
         lines = ['HTTP/1.1 %d %s' % (self.status, http.client.responses.get(self.status, ''))]
         lines += ['%s: %s' % header for header in handler.sandbox.date_header() + self.headers]
-        head = '\r\n'.join(lines + ['', '']).encode('latin-1')
-        body = self.body
+        start, body = '\r\n'.join(lines + ['', '']).encode('latin-1'), self.body
         if self.chunked:
             pieces = [body[i:i + self.chunked] for i in range(0, len(body), self.chunked)] + [b'']
             body = b''.join(b'%x\r\n%s\r\n' % (len(piece), piece) for piece in pieces)
         handler.close_connection = handler.close_connection or self.close
-        handler.wfile.write(head if request.method == 'HEAD' else head + body)
-
+        handler.wfile.write(start if request.method == 'HEAD' else start + body)
 
 def drip(pieces):
     """Answer with these raw bytes, each piece sent as the iterable gives it, and hang up."""
@@ -165,14 +160,11 @@ def drip(pieces):
             handler.wfile.write(piece)
     return answer
 
-
 def raw(data=b''):
     """Answer with precisely these bytes, status line and all, and hang up."""
     return drip([data])
 
-
 cut = raw  # where they are none, or part of an answer: to break the connection
-
 
 def hang(event, answer=None):
     """Keep silent until `event` is set; then answer, or hang up if there is no answer."""
@@ -182,6 +174,22 @@ def hang(event, answer=None):
         return answer or cut()
     return wait
 
+def head(*lines):
+    """The head of an answer, as the wire has it."""
+    return ''.join(line + '\r\n' for line in ('HTTP/1.1 200 OK',) + lines + ('',)).encode('latin-1')
+
+def answer_with(fields, changes):
+    """An answer of these fields, some of them changed; None takes one away."""
+    fields = dict(fields, **changes)
+    return Answer(200, json.dumps({key: each for key, each in fields.items() if each is not None}))
+
+def begun(**changes):
+    return answer_with({'sessionId': 'sess-canary-1', 'verificationCode': 'DP9-QL5',
+                        'browserUrl': 'https://app.notion.com/x'}, changes)
+
+def confirmed(**changes):
+    return answer_with({'status': 'confirmed', 'token': 'ntn_canary_new', 'spaceId': WORKSPACE,
+                        'spaceName': 'Acme'}, changes)
 
 # ---- Harness 2: the documents of the stand-in ----------------------------------------------------
 
@@ -190,14 +198,11 @@ def describe(summary, tag, operation_id, reference=None, **more):
     return dict({'summary': summary, 'tags': [tag], 'operationId': operation_id,
                  'x-notion-docs-ref': 'reference/' + (reference or operation_id)}, **more)
 
-
 def refer(name):
     return {'$ref': '#/components/' + name}
 
-
 def hold(schema):
     return {'content': {'application/json': {'schema': refer('schemas/' + schema)}}}
-
 
 # Small, but with what makes such documents hard: a chain and a cycle of references, parameters
 # referred to, a component that nothing reaches, several methods on one path.
@@ -238,23 +243,12 @@ APPROVAL_PAGE = '''<!DOCTYPE html>
 <html lang="en"><meta charset="utf-8"><title>ntn.py sandbox</title><link rel="icon" href="data:,">
 <meta name="viewport" content="width=device-width">
 <style>
-:root { color-scheme: light dark; --desk: #f3f2ef; --card: #fff; --line: #d6d3cd }
-@media (prefers-color-scheme: dark) { :root { --desk: #181818; --card: #252525; --line: #45443f } }
-* { box-sizing: border-box }
-body { display: grid; place-items: center; min-height: 100vh; margin: 0; padding: 1rem;
-       background: var(--desk); font: 1rem/1.5 system-ui, sans-serif }
-main { width: 100%%; max-width: 28rem; padding: 2rem; border-radius: 1rem; background: var(--card) }
-h1 { margin: 0; font-size: 1.5rem }
-code { display: block; margin-top: .75rem; padding: 1.25rem; border-radius: .5rem;
-       background: var(--desk); font: 600 2rem/1.2 ui-monospace, monospace; text-align: center;
-       overflow-wrap: anywhere }
-select, button { width: 100%%; min-height: 3rem; margin-top: .75rem; padding: 0 1rem; font: inherit;
-                 border: 1px solid var(--line); border-radius: .5rem; background: var(--card) }
-[value=approve] { border-color: #1f6feb; background: #1f6feb; color: #fff; font-weight: 600 }
-label, small { display: block; margin-top: 1rem }
-small { opacity: .7 }
+:root { color-scheme: light dark }
+body { max-width: 28rem; margin: 10vh auto; padding: 0 1rem; font: 1rem/1.5 system-ui, sans-serif }
+code { display: block; padding: 1rem; font: 600 2rem/1.2 ui-monospace; overflow-wrap: anywhere }
+select, button { box-sizing: border-box; width: 100%%; min-height: 3rem; margin: .5rem 0 }
 </style>
-<main><h1>%s</h1><p>%s</p><small>A sandbox: no account is needed or touched.</small></main>
+<h1>%s</h1><p>%s</p><small>A sandbox: no account is needed or touched.</small>
 '''
 APPROVAL_TEXTS = {  # by the state of the login
     'pending': ('Log in to ntn.py?', '''Approve only if your terminal shows this code:
@@ -268,12 +262,10 @@ APPROVAL_TEXTS = {  # by the state of the login
     'expired': ('Too late', 'The login {code} has expired. Start another one in your terminal.'),
     'unknown': ('Unknown code', 'There is no login with the code {code}.')}
 
-
 # ---- Harness 3: the stand-in for Notion ----------------------------------------------------------
 
 class Refusal(Exception):
     """Ends the work on a request: status, code and message of the error to answer with."""
-
 
 def invalid(where, should, value=None):
     """The refusal of a parameter, as Notion words it; `where` is such as 'body.page_size'."""
@@ -281,21 +273,15 @@ def invalid(where, should, value=None):
                    '`%s`.' % (where.partition('.')[0], where, should,
                               'undefined' if value is None else json.dumps(value)))
 
-
 class Session:
     """A login that was begun: 'pending', then 'approved' or 'denied', and 'used' in the end."""
 
     def __init__(self, number, expires):
-        self.id = 'sess-canary-%d' % number
-        self.code = 'DP9-QL%d' % (number + 4)
-        self.token = 'ntn_canary_login_%d' % number
-        self.expires = expires
-        self.state = 'pending'
-        self.workspace = None
-
+        self.id, self.token = 'sess-canary-%d' % number, 'ntn_canary_login_%d' % number
+        self.code, self.expires = 'DP9-QL%d' % (number + 4), expires
+        self.state, self.workspace = 'pending', None
 
 ROUTES = []  # (pattern of 'METHOD path', method of Sandbox that answers)
-
 
 def route(pattern):
     """Register a method of Sandbox, which gets the groups of the pattern as arguments."""
@@ -303,7 +289,6 @@ def route(pattern):
         ROUTES.append((re.compile(pattern + r'\Z'), function))
         return function
     return register
-
 
 class Handler(http.server.BaseHTTPRequestHandler):
     """Reads a request off the wire and writes the sandbox's answer to it."""
@@ -338,18 +323,20 @@ class Handler(http.server.BaseHTTPRequestHandler):
         while answer:
             answer = answer(request, self)
 
-
 class Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     allow_reuse_address = True
     block_on_close = False  # a client that never hangs up must not keep a test from ending
     daemon_threads = True
     request_queue_size = 128
 
+    def serve(self):
+        """Serve in a thread; the interval is how long a shutdown may take."""
+        threading.Thread(target=self.serve_forever, args=(0.005,), daemon=True).start()
+
     def handle_error(self, request, client_address):
         """A client that went away is none of our business; a mistake in a test's answer is."""
         if not isinstance(sys.exc_info()[1], OSError):
             self.sandbox.note_fault()
-
 
 class Sandbox:
     """Notion on the loopback: login, approval page, a little of the API, its documentation.
@@ -359,37 +346,29 @@ class Sandbox:
     """
 
     def __init__(self, port=0, clock=time.time, verbose=False):
-        self.port = port
-        self.verbose = verbose  # whether its own faults are printed
-        self.lock = threading.Lock()
-        self.stopping = threading.Event()
-        self.connections = set()
-        self.connection_numbers = itertools.count(1)
+        self.port, self.verbose = port, verbose  # verbose: its own faults are printed
+        self.lock, self.stopping = threading.Lock(), threading.Event()
+        self.connections, self.connection_numbers = set(), itertools.count(1)
         self.reset(clock)
 
     def reset(self, clock=time.time):
         """Be as at the start, on the same port."""
         self.clock = clock
-        self.date_offset = 0  # seconds by which Notion's clock is ahead of ours
-        self.send_date = True
+        self.date_offset, self.send_date = 0, True  # seconds that Notion's clock is ahead of ours
         self.expires_form = 's'  # of expiresAt: 's', 'ms', 'iso', or None to leave it out
         self.lifetime = 600  # seconds that a login session lasts
         self.workspaces = [(WORKSPACE, 'Acme')]  # approvals take them in turn, if none is chosen
-        self.valid_tokens = set()  # besides those issued by logins
-        self.issued_tokens = []
+        self.valid_tokens, self.issued_tokens = set(), []  # the latter by logins
         self.openapi = json.dumps(OPENAPI).encode('ascii')
-        self.pages = {}
-        self.children = {}  # of pages and blocks, by ID
+        self.pages, self.children = {}, {}  # by ID; the children of pages and blocks
         self.results = []  # what is searched in; the children, too, of what has none of its own
         for number, title in enumerate(('Roadmap', 'Roadmap of last year', 'Reading list')):
             page = self.find_page('0000000%d-0000-4000-8000-000000000000' % number)
             page['properties']['title'] = {'title': [{'text': {'content': title}}]}
             self.results.append(page)
-        self.requests = []
-        self.errors = []  # tracebacks of mistakes in the answers themselves
+        self.requests, self.errors = [], []  # errors: tracebacks of mistakes in the answers
         self.sessions = []
-        self.scripted = collections.defaultdict(collections.deque)
-        self.standing = {}
+        self.scripted, self.standing = collections.defaultdict(collections.deque), {}
 
     @property
     def origin(self):
@@ -406,19 +385,17 @@ class Sandbox:
         self.server = Server(('127.0.0.1', self.port), Handler)
         self.server.sandbox = self
         self.port = self.server.server_address[1]
-        # The interval is how long `stop` may take; the usual half second would add up.
-        threading.Thread(target=self.server.serve_forever, args=(0.005,), daemon=True).start()
+        self.server.serve()
         return self
 
     def stop(self, *exc_info):
-        if self.stopping.is_set():
-            return
-        self.stopping.set()
-        self.server.shutdown()
-        self.server.server_close()
-        for connection in list(self.connections):
-            with contextlib.suppress(OSError):  # it is over already
-                connection.shutdown(socket.SHUT_RDWR)
+        if not self.stopping.is_set():
+            self.stopping.set()
+            self.server.shutdown()
+            self.server.server_close()
+            for connection in list(self.connections):
+                with contextlib.suppress(OSError):  # it is over already
+                    connection.shutdown(socket.SHUT_RDWR)
 
     __enter__, __exit__ = start, stop
 
@@ -464,9 +441,8 @@ class Sandbox:
             match = pattern.match(called)
             if match:
                 return function(self, request, *match.groups())
-        if is_api:
-            raise Refusal(400, 'invalid_request_url', 'Invalid request URL.')
-        raise Refusal(404, 'not_found', 'Nothing is served at this path.')
+        raise (Refusal(400, 'invalid_request_url', 'Invalid request URL.') if is_api else
+               Refusal(404, 'not_found', 'Nothing is served at this path.'))
 
     # Time and login -------------------------------------------------------------------------------
 
@@ -507,34 +483,31 @@ class Sandbox:
     def deny(self, code=None):
         return self.decide(self.find_session(code), False)
 
-    @route('POST /api/v3/workersCliLoginInit')
+    @route('POST ' + INIT)
     def begin_login(self, request):
         self.read_object(request)
         session = Session(len(self.sessions) + 1, self.now() + self.lifetime)
         self.sessions.append(session)
         url = '%s/workers/cli-login?verificationCode=%s' % (self.origin, session.code)
-        value = {'sessionId': session.id, 'verificationCode': session.code, 'browserUrl': url}
-        if self.expires_form:
-            iso = time.strftime('%Y-%m-%dT%H:%M:%S.000Z', time.gmtime(session.expires))
-            value['expiresAt'] = {'s': int(session.expires), 'ms': int(session.expires * 1000),
-                                  'iso': iso}[self.expires_form]
-        return Answer.json(value)
+        iso = time.strftime('%Y-%m-%dT%H:%M:%S.000Z', time.gmtime(session.expires))
+        forms = {'s': int(session.expires), 'ms': int(session.expires * 1000), 'iso': iso}
+        return begun(sessionId=session.id, verificationCode=session.code, browserUrl=url,
+                     expiresAt=forms.get(self.expires_form))
 
-    @route('POST /api/v3/workersCliLoginRedeem')
+    @route('POST ' + REDEEM)
     def redeem_login(self, request):
         wanted = self.read_object(request).get('sessionId')
         session = next((each for each in self.sessions if each.id == wanted), None)
         state = self.find_state(session)
-        if state == 'denied':
-            raise Refusal(400, 'validation_error', 'The login was denied.')
-        if state in ('unknown', 'used'):
-            raise Refusal(400, 'validation_error', 'No such login session.')
+        if state in ('denied', 'unknown', 'used'):
+            raise Refusal(400, 'validation_error', 'The login was denied.' if state == 'denied' else
+                          'No such login session.')
         if state != 'approved':
             return Answer.json({'status': state})
         session.state = 'used'
         self.issued_tokens.append(session.token)
-        return Answer.json({'status': 'confirmed', 'token': session.token,
-                            'spaceId': session.workspace[0], 'spaceName': session.workspace[1]})
+        return confirmed(token=session.token, spaceId=session.workspace[0],
+                         spaceName=session.workspace[1])
 
     @route('(?:GET|POST) /workers/cli-login')
     def show_approval_page(self, request):
@@ -575,8 +548,7 @@ class Sandbox:
         except (ValueError, RecursionError):
             raise Refusal(400, 'invalid_json', 'Error parsing JSON body.') from None
         if not isinstance(value, dict):
-            raise Refusal(400, 'validation_error', 'body failed validation: body should be an '
-                          'object.')
+            raise invalid('body', 'an object', value)
         if 'archived' in value and (request.header('Notion-Version') or '') >= '2026-03-11':
             raise invalid('body.archived', 'not present', value['archived'])
         for name, default in defaults.items():
@@ -589,15 +561,13 @@ class Sandbox:
     def answer_list(items, parameters, place='body'):
         """A part of these by page_size and start_cursor, which came in the 'query' or 'body'."""
         size, cursor = parameters.get('page_size', 100), parameters.get('start_cursor', 'cursor-0')
-        if place == 'query' and str(size).isdecimal():
-            size = int(size)
-        if type(size) is not int or not 1 <= size <= 100:
+        if not re.match(r'([1-9]\d?|100)\Z', str(size)):
             raise invalid(place + '.page_size', 'a number from 1 to 100', size)
         if not re.match(r'cursor-\d{1,9}\Z', str(cursor)):
             raise invalid(place + '.start_cursor', 'a cursor that was given out', cursor)
-        end = int(cursor[7:]) + size
+        start, end = int(cursor[7:]), int(cursor[7:]) + int(size)
         more = end < len(items)
-        return Answer.json({'object': 'list', 'results': items[end - size:end],
+        return Answer.json({'object': 'list', 'results': items[start:end],
                             'next_cursor': 'cursor-%d' % end if more else None, 'has_more': more})
 
     @route('GET /v1/users/me')
@@ -609,9 +579,9 @@ class Sandbox:
                'avatar_url': None, 'type': 'person', 'person': {'email': 'ann@example.com'}}
         return Answer.json({
             'object': 'user', 'id': 'b0000000-0000-4000-8000-000000000002', 'name': 'Notion CLI',
-            'avatar_url': None, 'type': 'bot',
-            'bot': {'owner': {'type': 'user', 'user': ann},
-                    'workspace_id': space[0], 'workspace_name': space[1]}})
+            'avatar_url': None, 'type': 'bot', 'bot': {
+                'owner': {'type': 'user', 'user': ann},
+                'workspace_id': space[0], 'workspace_name': space[1]}})
 
     @route('GET /v1/users')
     def list_users(self, request):
@@ -660,13 +630,6 @@ class Sandbox:
             page.update(fields)
         return Answer.json(page)
 
-    @route('GET /v1/blocks/([^/]+)')
-    def show_block(self, request, block_id):
-        for block in itertools.chain(*self.children.values()):
-            if block['id'] == block_id:
-                return Answer.json(block)
-        raise Refusal(404, 'object_not_found', 'Could not find block with ID: %s.' % block_id)
-
     @route('GET /v1/blocks/([^/]+)/children')
     def list_children(self, request, block_id):
         children = self.children.get(block_id, self.results)
@@ -680,14 +643,10 @@ class Sandbox:
         self.children.setdefault(block_id, []).extend(blocks)
         return self.answer_list(blocks, {})
 
-    @route('POST /v1/file_uploads')
-    def create_upload(self, request):
-        fields = {'object': 'file_upload', 'id': str(uuid.uuid4()), 'status': 'pending'}
-        return Answer.json(dict(self.read_object(request), **fields))
-
-    @route('POST /v1/file_uploads/([^/]+)/send')
+    @route('POST /v1/file_uploads(?:/([^/]+)/send)?')
     def receive_file(self, request, upload_id):
-        return Answer.json({'object': 'file_upload', 'id': upload_id, 'status': 'uploaded',
+        return Answer.json({'object': 'file_upload', 'id': upload_id or str(uuid.uuid4()),
+                            'status': 'uploaded' if upload_id else 'pending',
                             'content_length': len(request.body)})
 
     @route('GET /v1/rate-limited')
@@ -701,8 +660,6 @@ class Sandbox:
             raise invalid('path.status', 'a number from 400 to 599', status)
         raise Refusal(int(status), 'sandbox_error', 'This is the error you asked for.')
 
-    # Documentation --------------------------------------------------------------------------------
-
     @route('GET /openapi.json')
     def show_openapi(self, request):
         tag = '"%s"' % hashlib.sha256(self.openapi).hexdigest()
@@ -715,14 +672,12 @@ class Sandbox:
         return Answer(200, '# %s\n\nThe documentation of this endpoint.\n' % name,
                       content_type='text/markdown; charset=utf-8')
 
-
 SANDBOX_HELP = '''\
 # Paste the lines above into another terminal, and log in there: python3 ntn.py login
 # Worth trying then: python3 ntn.py api v1/search query=roadmap
 #                    ... v1/errors/503, v1/rate-limited or v1/pages/missing in place of v1/search
 # Ctrl-C here ends the sandbox and removes its directory. Afterwards, in the other terminal:
 unset %s'''
-
 
 def serve_sandbox(port):
     """The command `sandbox`: print what to export, and serve until interrupted."""
@@ -731,7 +686,7 @@ def serve_sandbox(port):
     try:
         with tempfile.TemporaryDirectory(prefix='ntn-sandbox-') as home, \
                 Sandbox(port, verbose=True) as sandbox:
-            sandbox.workspaces.append(('66666666-7777-4888-8999-aaaaaaaaaaaa', 'Globex'))
+            sandbox.workspaces.append((OTHER, 'Globex'))
             # Without a keychain: trying things out must leave nothing in the user's own.
             variables = dict(sandbox.environ, NOTION_HOME=home, NOTION_KEYRING='0')
             for name, value in variables.items():
@@ -746,18 +701,24 @@ def serve_sandbox(port):
         print('error: the sandbox cannot be served: %s' % error, file=sys.stderr)
         return 1
 
-
 # ---- Harness 4: running ntn.py -------------------------------------------------------------------
 
-class Result(NamedTuple):
-    """How a run ended. Bytes that are not UTF-8 are kept as surrogate escapes."""
-    code: int
-    out: str
-    err: str
+# How a run ended. Bytes that are not UTF-8 are kept as surrogate escapes.
+Result = collections.namedtuple('Result', 'code out err')
 
+def without_instructions(result):
+    """The result of a `login poll` without the address and the code, which it shows again."""
+    return result._replace(err=re.sub(r'(?s)Open this URL.*?\n\n  DP9-QL\d+\n\n', '', result.err))
+
+def read_rows(text):
+    """The two sides of each line of a table; the left one as a shell would split it."""
+    pairs = [line.split(' => ') for line in text.splitlines() if line]
+    return [(shlex.split(left), right) for left, right in pairs]
 
 def rows(table):
     """Run a test once for each row, which is its arguments, with everything made anew for each."""
+    table = list(table)
+
     def decorate(function):
         @functools.wraps(function)
         def test(self):
@@ -770,15 +731,12 @@ def rows(table):
         return test
     return decorate
 
-
 class FakeClock:
     """Time that passes only when someone sleeps. `on_sleep` is called after each sleep."""
 
-    def __init__(self, on_sleep=lambda: None):
-        self.wall = 1767225600.0  # 2026-01-01T00:00:00Z
-        self.uptime = 1000.0
-        self.sleeps = []
-        self.on_sleep = on_sleep
+    def __init__(self, on_sleep):
+        self.wall, self.uptime = 1767225600.0, 1000.0  # 2026-01-01T00:00:00Z
+        self.sleeps, self.on_sleep = [], on_sleep
 
     def time(self):
         return self.wall
@@ -792,7 +750,6 @@ class FakeClock:
         self.uptime += seconds
         self.on_sleep()
 
-
 def reap(process):
     """End a process if it still runs, and let go of all that belongs to it."""
     process.kill()
@@ -801,10 +758,8 @@ def reap(process):
         with contextlib.suppress(OSError):  # what was still to be written has no reader any more
             stream.close()
 
-
 class Terminal:
     """ntn.py in a terminal of its own, and somebody who reads and types there."""
-
     # Run between fork and ntn.py: makes the terminal the controlling one, so that Ctrl-C is a
     # signal. A preexec_fn would do the same, but is not safe beside the sandbox's threads.
     ADOPT = ('import fcntl, os, sys, termios\n'
@@ -813,45 +768,35 @@ class Terminal:
              'os.close(terminal)\n'
              'os.execv(sys.argv[2], sys.argv[2:])\n')
 
-    def __init__(self, case, argv, env, cols, rows, secrets_ok, streams):
+    def __init__(self, case, argv, env, streams):
         self.case = case
-        self.secrets_ok = secrets_ok
         self.master, slave = os.openpty()
         try:
-            fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack('HHHH', rows, cols, 0, 0))
+            fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack('HHHH', 24, 80, 0, 0))
             self.process = case.spawn(
                 *argv, env=env, start_new_session=True,
                 prefix=[sys.executable, '-I', '-S', '-c', self.ADOPT, os.ttyname(slave)],
                 **dict({'stdin': slave, 'stdout': slave, 'stderr': slave}, **streams))
         finally:
             os.close(slave)
-        pipes = [each.fileno() for each in (self.process.stdout, self.process.stderr) if each]
-        self.collected = {descriptor: bytearray() for descriptor in [self.master] + pipes}
-        self.open = set(self.collected)
+        self.data, self.open = b'', True
         case.addCleanup(self.close)
 
     @property
     def output(self):
         """What the screen was sent, with the line ends that the program wrote."""
-        return plain(to_text(self.collected[self.master]).replace('\r\n', '\n'))
-
-    @property
-    def stdout(self):
-        """What came out of stdout, where that is a pipe."""
-        return to_text(self.collected[self.process.stdout.fileno()])
+        return plain(to_text(self.data).replace('\r\n', '\n'))
 
     def pump(self, timeout):
-        """Collect what is there; False if nothing came in time."""
-        ready, _, _ = select.select(list(self.open), [], [], max(0, timeout))
-        for descriptor in ready:
+        """Collect what comes in time; whether there can be more."""
+        if self.open and select.select([self.master], [], [], timeout)[0]:
             try:
-                data = os.read(descriptor, 65536)
+                data = os.read(self.master, 65536)
             except OSError:  # so Linux reports that nobody holds the terminal any more
                 data = b''
-            self.collected[descriptor] += data
-            if not data:
-                self.open.remove(descriptor)
-        return bool(ready)
+            self.data, self.open = self.data + data, bool(data)
+            return self.open
+        return False
 
     def until(self, done, complaint, timeout):
         deadline = time.monotonic() + timeout
@@ -870,18 +815,16 @@ class Terminal:
     def wait(self, timeout=10):
         """The exit code, once the program has ended."""
         self.until(lambda: self.process.poll() is not None, 'the program goes on', timeout)
-        while self.open and self.pump(0.2):
+        while self.pump(0.2):
             pass
         return self.process.returncode
 
     def close(self):
         self.process.kill()
-        while self.open and self.pump(0.01):
+        while self.pump(0.01):
             pass
         os.close(self.master)
-        for data in self.collected.values():
-            self.case.check_clean(to_text(data), self.secrets_ok)
-
+        self.case.check_clean(to_text(self.data))
 
 class Case(unittest.TestCase):
     """A test with a sandbox, a directory and an environment of its own.
@@ -896,8 +839,7 @@ class Case(unittest.TestCase):
         self.dir = os.path.realpath(tempfile.mkdtemp(prefix='ntn-test-'))
         self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
         self.addCleanup(self.check_files)
-        self.home = os.path.join(self.dir, 'home')
-        self.tmp = os.path.join(self.dir, 'tmp')
+        self.home, self.tmp = os.path.join(self.dir, 'home'), os.path.join(self.dir, 'tmp')
         os.mkdir(self.tmp)
         self.sandbox = Sandbox().start()
         self.addCleanup(self.check_sandbox)
@@ -942,12 +884,12 @@ class Case(unittest.TestCase):
         """The TLS context is made once for a process: the next call is to make its own."""
         getattr(ntn.tls_context, 'cache_clear', lambda: None)()
 
-    def hurry(self, factor=100):
+    def hurry(self, factor=lambda limit: 100):
         """Let what is waited for in a thread, a keychain or a silent pipe, time out sooner."""
         real = ntn.call_with_limit
-        self.limit(NOTICE_AFTER=ntn.NOTICE_AFTER / factor)
+        self.limit(NOTICE_AFTER=0.02)
         self.patch(ntn, 'call_with_limit', lambda function, limit, *more, **options: real(
-            function, limit and limit / factor, *more, **options))
+            function, limit and limit / factor(limit), *more, **options))
 
     def names(self, **addresses):
         """Let host names, with _ for the dots, stand for this (address, port), or several."""
@@ -961,10 +903,11 @@ class Case(unittest.TestCase):
                     for entry in real(each[0], each[1], family, type, proto, flags)]
         self.patch(socket, 'getaddrinfo', look_up)
 
-    def os_environ(self, **variables):
-        """Set variables that the standard library looks up by itself, here and for ntn.py."""
-        self.enter(mock.patch.dict(os.environ, variables))
-        self.env.update(variables)
+    def fake_clock(self, on_sleep=lambda: None):
+        """A clock for `call`, which the sandbox goes by as well."""
+        clock = FakeClock(on_sleep)
+        self.sandbox.clock = clock.time
+        return clock
 
     # Running --------------------------------------------------------------------------------------
 
@@ -976,14 +919,14 @@ class Case(unittest.TestCase):
     def spawn(self, *argv, env=None, prefix=(), python_flags=(), **options):
         """Start ntn.py and return the Popen, which is ended and reaped after the test. `prefix` is
         a command that runs the interpreter; `options` are Popen's, streams not given are pipes."""
-        command = list(prefix) + [sys.executable] + list(python_flags) + [NTN] + list(argv)
+        command = [*prefix, sys.executable, *python_flags, NTN, *argv]
         variables = {to_bytes(k): to_bytes(v) for k, v in self.environ(env).items()}
         options = dict(dict.fromkeys(('stdin', 'stdout', 'stderr'), subprocess.PIPE), **options)
         process = subprocess.Popen(list(map(to_bytes, command)), env=variables, **options)
         self.addCleanup(reap, process)
         return process
 
-    def ntn(self, *argv, stdin=b'', timeout=30, secrets_ok=False, **options):
+    def ntn(self, *argv, stdin=b'', timeout=30, **options):
         """Run ntn.py as a process. `stdin`: bytes for a pipe, None for /dev/null, or a file.
         The options are those of `spawn`."""
         piped = isinstance(stdin, bytes)
@@ -995,7 +938,7 @@ class Case(unittest.TestCase):
             process.kill()
             self.fail('no end after %s s: %r; the output:\n%r'
                       % (timeout, argv, process.communicate()))
-        return self.checked(process.returncode, out, err, secrets_ok)
+        return self.checked(process.returncode, out, err)
 
     def call(self, *argv, stdin=b'', env=None, clock=time, tty=(), encoding='utf-8',
              secrets_ok=False):
@@ -1025,18 +968,11 @@ class Case(unittest.TestCase):
         return self.checked(code, binary['stdout'].getvalue(), binary['stderr'].getvalue(),
                             secrets_ok)
 
-    def terminal(self, *argv, env=None, cols=80, rows=24, secrets_ok=False, **streams):
+    def terminal(self, *argv, env=None, **streams):
         """Run ntn.py in a terminal; a stream given as subprocess.PIPE or a file goes elsewhere."""
         if termios is None or not os.path.exists('/dev/ptmx'):
             self.skipTest('there are no pseudo-terminals here')
-        return Terminal(self, argv, dict({'TERM': 'xterm'}, **(env or {})), cols, rows,
-                        secrets_ok, streams)
-
-    def fake_clock(self, on_sleep=lambda: None):
-        """A clock for `call`, which the sandbox goes by as well."""
-        clock = FakeClock(on_sleep)
-        self.sandbox.clock = clock.time
-        return clock
+        return Terminal(self, argv, dict({'TERM': 'xterm'}, **(env or {})), streams)
 
     def free_port(self):
         """A port that refuses connections: it is taken, but nobody listens there."""
@@ -1046,7 +982,7 @@ class Case(unittest.TestCase):
 
     # Leaks ----------------------------------------------------------------------------------------
 
-    def checked(self, code, out, err, secrets_ok):
+    def checked(self, code, out, err, secrets_ok=False):
         result = Result(code, plain(to_text(out)), plain(to_text(err)))
         self.check_clean(result.out + result.err, secrets_ok)
         return result
@@ -1059,9 +995,8 @@ class Case(unittest.TestCase):
     def check_files(self):
         """Tokens and sessions are on disk in their own files only."""
         for directory, _, names in itertools.chain(os.walk(self.home), os.walk(self.tmp)):
-            for name in names:
-                path = os.path.join(directory, name)
-                own = name.startswith(('auth.json', 'pending-login.json'))
+            for path in (os.path.join(directory, name) for name in names):
+                own = os.path.basename(path).startswith(('auth.json', 'pending-login.json'))
                 if not own and stat.S_ISREG(os.lstat(path).st_mode):
                     with open(path, 'rb') as file:
                         self.check_clean(to_text(file.read()))
@@ -1076,34 +1011,54 @@ class Case(unittest.TestCase):
         """How a run ends that fails like this."""
         return Result(code, out, 'error: %s\n%s' % (message, '  hint: %s\n' % hint if hint else ''))
 
+    def refuses(self, line, code, message, hint='', **options):
+        """A command fails like this, and nothing is sent."""
+        self.assertEqual(self.fails(code, message, hint), self.call(*line.split(), **options))
+        self.assertEqual([], self.sandbox.requests)
+
+    @property
+    def peer(self):
+        return '127.0.0.1:%d' % self.sandbox.port
+
+    def write(self, name, content='', mode=0o644):
+        """Put a file, text or bytes, below self.dir; its path, whatever the locale."""
+        path = os.path.join(os.fsencode(self.dir), to_bytes(name))
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, 'wb') as file:
+            file.write(to_bytes(content))
+        os.chmod(path, mode)
+        return os.fsdecode(path)
+
     def tree(self):
         """All of NOTION_HOME: {path: (mode, content)}, the content parsed if it is JSON."""
         found = {}
         for directory, names, files in os.walk(self.home):
             for name in names + files:
-                path = os.path.join(directory, name)
-                content = None
-                if name in files:
-                    with open(path, 'rb') as file:
-                        content = file.read()
-                    with contextlib.suppress(ValueError):
-                        content = json.loads(content.decode('utf-8'))
-                mode = stat.S_IMODE(os.lstat(path).st_mode)
-                found[os.path.relpath(path, self.home)] = '%03o' % mode, content
+                path = os.path.relpath(os.path.join(directory, name), self.home)
+                content = self.read(path) if name in files else None
+                with contextlib.suppress(ValueError, RecursionError, AttributeError):
+                    content = json.loads(content.decode('utf-8'))
+                found[path] = '%03o' % stat.S_IMODE(os.lstat(self.path(path)).st_mode), content
         return found
 
+    def path(self, name):
+        return os.path.join(self.home, name)
+
+    def read(self, name):
+        """The bytes of a state file."""
+        with open(self.path(name), 'rb') as file:
+            return file.read()
+
     def state(self, name):
-        """A state file's content, as an object; None if there is no such file. `name` is below
-        NOTION_HOME: 'auth.json', or PENDING."""
+        """A state file's content, as an object; None if there is no such file."""
         try:
-            with open(os.path.join(self.home, name), encoding='utf-8') as file:
-                return json.load(file)
+            return json.loads(self.read(name).decode('utf-8'))
         except FileNotFoundError:
             return None
 
     def write_state(self, name, content, mode=0o600):
         """Put a state file there: bytes as they are, anything else as JSON. Returns its path."""
-        path = os.path.join(self.home, name)
+        path = self.path(name)
         os.makedirs(self.home, 0o700, exist_ok=True)
         os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
         with open(path, 'wb') as file:
@@ -1122,6 +1077,17 @@ class Case(unittest.TestCase):
         self.write_state('auth.json', dict(self.state('auth.json') or {}, **{workspace: token}))
         self.sandbox.valid_tokens.add(token)
 
+    def store_pending(self, issued_at=None):
+        """Have a login that was begun, now or then, of which the sandbox knows nothing yet."""
+        self.write_state(PENDING, {'sessionId': 'sess-canary-1', 'issuedAt': int(
+            time.time() if issued_at is None else issued_at)})
+
+    def log_in(self, run=None, **options):
+        """A whole login to Acme in two steps; the result of the second, without what it repeats."""
+        run = run or self.call
+        self.assertEqual(0, run('login', '--no-browser', **options).code)
+        self.sandbox.approve(workspace=(WORKSPACE, 'Acme'))
+        return without_instructions(run('login', 'poll', **options))
 
 def parse_inputs(*arguments):
     """(headers, query, body as JSON text or None) that the inputs of `ntn api PATH` add up to."""
@@ -1129,8 +1095,7 @@ def parse_inputs(*arguments):
     body = ntn.format_json(inputs.body) if inputs.body is not None else None
     return inputs.headers, inputs.query, body
 
-
-# Harness 4: a network with TLS and proxies
+# ---- Harness 5: a network with TLS and proxies ---------------------------------------------------
 
 class ApiCase(Case):
     """A test of what `ntn api` and the server say to each other."""
@@ -1151,88 +1116,51 @@ class ApiCase(Case):
         with mock.patch.dict(os.environ, self.environ(variables), clear=True):
             return self.call(*argv, env=variables, **options)
 
-    def get_with(self, variables, *argv):
-        return self.call_with(variables, 'api', 'v1/x', '--no-retry', *argv)
-
-    def write(self, name, text):
-        with open(os.path.join(self.dir, name), 'w') as file:
-            file.write(text)
-
-    @property
-    def peer(self):
-        return '127.0.0.1:%d' % self.sandbox.port
-
     def broken(self, how, out=''):
         """How a run ends that gets no answer, or half of one."""
         return self.fails(5, 'The connection to %s broke off (%s).' % (self.peer, how),
                           'Try again.', out)
 
     def late(self, limit, out='', hint='Try again later, or with a longer time limit.'):
-        what = '%s did not answer in time (%s s).' % (self.peer, limit)
-        return self.unreachable(what, hint, out)
+        return self.fails(5, 'Cannot reach Notion: %s did not answer in time (%s s).' % (
+            self.peer, limit), hint, out)
 
-    def unreachable(self, what, hint, out=''):
-        return self.fails(5, 'Cannot reach Notion: ' + what, hint, out)
-
-
-def head(*lines):
-    """The head of an answer, as the wire has it."""
-    return ''.join(line + '\r\n' for line in ('HTTP/1.1 200 OK',) + lines + ('',)).encode('latin-1')
-
-
-def pem(label, text):
-    lines = re.findall('.{1,64}', text.replace('\n', ''))
+def pem(label, data):
+    lines = re.findall('.{1,64}', base64.b64encode(data).decode('ascii'))
     return '\n'.join(['-----BEGIN %s-----' % label] + lines + ['-----END %s-----\n' % label])
 
-
-# Worth nothing: made for these tests with `openssl ca`. All certificates are of this one key, and
+# Worth nothing: made for these tests with `openssl ca`. All certificates are of the one key, and
 # signed with it; they hold until 2049, but for one. `inspected` was signed by `inspector`, whose
-# basicConstraints are not critical, as a careless company's; each of the others by itself.
-KEY = pem('PRIVATE KEY', '''
-MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg2bUK2/ic22X+ElcCr2Tr1xJhqm7QM5h3WbyJEA2c88yhRANCAARY
-dLUEEhqkTxj/B4Jl1Orvezzo7t8zRfU920TM/7iSLQE1QqH2EY3r8vGn3M5Zh1kK8T3jAB7HKPsARr2+MESY''')
-CERTIFICATES = [each.partition('\n') for each in '''\
-127.0.0.1
-MIIBKzCB0aADAgECAgEtMAoGCCqGSM49BAMCMAwxCjAIBgNVBAMMAXgwHhcNMjAwMTAxMDAwMDAwWhcNNDkwMTAxMDAwMDAwWjAM
-MQowCAYDVQQDDAF4MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEWHS1BBIapE8Y/weCZdTq73s86O7fM0X1PdtEzP+4ki0BNUKh
-9hGN6/Lxp9zOWYdZCvE94wAexyj7AEa9vjBEmKMkMCIwDwYDVR0TAQH/BAUwAwEB/zAPBgNVHREECDAGhwR/AAABMAoGCCqGSM49
-BAMCA0kAMEYCIQDKFuKu2MlJD6LoWCHRfpTG3TgwMYHPgd/Z/diTy3JGXQIhANDI7a1Fa/FTpPhQFhxrkXwaj4GHoSJZPBGEQ+Ic
-vzBc
-
-elsewhere.invalid
-MIIBNjCB3qADAgECAgFNMAoGCCqGSM49BAMCMAwxCjAIBgNVBAMMAXkwHhcNMjAwMTAxMDAwMDAwWhcNNDkwMTAxMDAwMDAwWjAM
-MQowCAYDVQQDDAF5MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEWHS1BBIapE8Y/weCZdTq73s86O7fM0X1PdtEzP+4ki0BNUKh
-9hGN6/Lxp9zOWYdZCvE94wAexyj7AEa9vjBEmKMxMC8wDwYDVR0TAQH/BAUwAwEB/zAcBgNVHREEFTATghFlbHNld2hlcmUuaW52
-YWxpZDAKBggqhkjOPQQDAgNHADBEAiBO1Tsz61J4ZM+jlMWQofUR9dtBraV24z/5hHHpqj/YfAIgeuxJCLlrRLp5ZuEFf+D7onhy
-l3xQheU+ijZMeMcr0QE=
-
-in 2020
-MIIBKjCB0aADAgECAgFLMAoGCCqGSM49BAMCMAwxCjAIBgNVBAMMAXowHhcNMjAwMTAxMDAwMDAwWhcNMjAwMTAyMDAwMDAwWjAM
-MQowCAYDVQQDDAF6MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEWHS1BBIapE8Y/weCZdTq73s86O7fM0X1PdtEzP+4ki0BNUKh
-9hGN6/Lxp9zOWYdZCvE94wAexyj7AEa9vjBEmKMkMCIwDwYDVR0TAQH/BAUwAwEB/zAPBgNVHREECDAGhwR/AAABMAoGCCqGSM49
-BAMCA0gAMEUCIFAtcVjILi36P3NilMyC9jiqhl+MtIUl+QJypTEmKVTyAiEAktf2XN5L3GBNqe2uihgZGBJLbeP8sglcOerqLrNN
-bXI=
-
-inspector
-MIIBVTCB/KADAgECAgFOMAoGCCqGSM49BAMCMBQxEjAQBgNVBAMMCWluc3BlY3RvcjAeFw0yMDAxMDEwMDAwMDBaFw00OTAxMDEw
-MDAwMDBaMBQxEjAQBgNVBAMMCWluc3BlY3RvcjBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABFh0tQQSGqRPGP8HgmXU6u97POju
-3zNF9T3bRMz/uJItATVCofYRjevy8afczlmHWQrxPeMAHsco+wBGvb4wRJijPzA9MAwGA1UdEwQFMAMBAf8wHQYDVR0OBBYEFKUu
-uqO/fPTzVKAFMZrpxuQf9i0sMA4GA1UdDwEB/wQEAwICBDAKBggqhkjOPQQDAgNIADBFAiAPMsrF9dLwgOEuBuU6DkeG4iJLUFdf
-i/wlwfhyT6CmgAIhAI1kLak0QDjr8PrAlI94sEiI7qIEYYgzNod3m78Lmm3k
-
-inspected
-MIIBSjCB8aADAgECAgFMMAoGCCqGSM49BAMCMBQxEjAQBgNVBAMMCWluc3BlY3RvcjAeFw0yMDAxMDEwMDAwMDBaFw00OTAxMDEw
-MDAwMDBaMBQxEjAQBgNVBAMMCWluc3BlY3RlZDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABFh0tQQSGqRPGP8HgmXU6u97POju
-3zNF9T3bRMz/uJItATVCofYRjevy8afczlmHWQrxPeMAHsco+wBGvb4wRJijNDAyMB8GA1UdIwQYMBaAFKUuuqO/fPTzVKAFMZrp
-xuQf9i0sMA8GA1UdEQQIMAaHBH8AAAEwCgYIKoZIzj0EAwIDSAAwRQIhAJoLZ84hqNgqe3RgDoMnQR+EcEkfB0UtbUV+f+8YcGh3
-AiBIgR2Sq1V8YKsizaRKH6kDpozKp9qBzMgrAJJns+vC1w=='''.split('\n\n')]
-
+# basicConstraints are not critical, as a careless company's; each of the others by itself. They are
+# in DER, joined by \n\n, compressed.
+KEY, *CERTIFICATES = zlib.decompress(base64.b85decode('''
+c-k{)Y-
+eI*Fc4;A*J|@PXUoLM#sOw9GqSVf8e}suGO{S#+{$(P$DG@#|AfMs)~CF_E|j<`?}G7+^2j}%0=#oRpIPX_?8LwlQL>dqNNS0{
+#DDgt)GM#vSKGXJci-
+6ctL<%<Gyiu?(q%MtTKG+{_w}cb%kP|vY>(vnX#1E!?zqNp2DiQY3|wY#aTzo*Y8y0OT)@o4$i&2`Yrq9{3kx%o0goY<0S6m%C
+<`+WV}*g7IIod`fguorL6kVJi6s&jO?4zz?@`0ei&YGi4ETW-
+$qF+v{%2t|U<OhU0YMfH1GaXSdIknYWREa=G8niqDKeZAd$jJxNl*SoFCr8#)=fEf*TTTC@qFX`n}2UiK3(J%3siF9#M`y5*&l
+<K{0I<}$(~pv)!*2@P$|+zu*Lb2%zlFyaDbT^G~R;-
+m@m!%t0XDFDrp&Dh6ehW0VV?pFi`{HCc)I4;?(kt)S^_q%)GM1oXixI&~s-
+naA8vLyJ~IxI;bM${NgD`CoKFb`1Q8q+NEWW?SHluzFcL0qlQVL>WwGI&TN-
+mm1z%I>mU4HR8cg&CZP4HU6+|p#c}P6jNq`-LL@eCoMBgmCG5alBWz(;HMkO+2ZMntlR|)QVZ;eN-Cy>_NmI@=eY05A7T>d_Rr
+M!R(NaS-&5%#Pv^MGbx0rk0cM^P8zFpTPAt@o`o%{IDCe9ekSFiLo`{ovb!z<LF@eee-
+{7}M6#8AjU01^V6nR&$psmUezMFi6vc3m_KKYIgP10Hbr!2(Yf#N%TTV-
+Z=Zw`=kKnlGP27O)!5dU@=L{5M@413r*6KPa$)zGPy-
+614nAr;dKT^r7LQ9@|qZKKHgqO5OqC@!fw^5B@0fU$CqJ7__}9x+_f_EM9;3bzn+=#RiX#cZ*mOJB-
+cR%V+QBo|XFq9JF2rjUS;w>qDEMO--R?(3$|VgFGm-lvyMU#2T;%C*h>3$S{jL{hZ>88(P&R34G1!j`A%9p7QLjy1A}(_3tGLG
+Rm10JQ`&utq!e8Sgmw+iI@CJ=4CynmfvbTb3&V8Qu^lChpvOevj&KjpaB|yGjHdSR4(SxG5|{riZS!HBP77A3@ji4*2I~YUy_-
+hr&pZc#I2==;BY~i$@#fWJa7phk5CH75(Bqm9J5Yu)SFc>mCIRE^N_*jw}F=?>B@WMzx%YU-
+f)92lS1l*E&3U)jvx27*DAOlmpxs$rERGhbK{lSEGe(M?WN`c0MXgFoB'''.replace('\n', ''))).split(b'\n\n')
+KEY = pem('PRIVATE KEY', KEY)
+CERTIFICATES = dict(zip(['127.0.0.1', 'elsewhere.invalid', 'in 2020', 'inspector', 'inspected',
+                         'notion'], [pem('CERTIFICATE', each) for each in CERTIFICATES]))
 
 class TlsCase(ApiCase):
     def setUp(self):
         super().setUp()
-        for name, _, text in CERTIFICATES:
-            self.write(name, KEY + pem('CERTIFICATE', text))
+        for name, text in CERTIFICATES.items():
+            self.write(name, KEY + text)
 
     def prepare(self):
         super().prepare()
@@ -1255,7 +1183,6 @@ class TlsCase(ApiCase):
                 'SSL_CERT_FILE': os.path.join(self.dir, trusted or name),
                 'SSL_CERT_DIR': os.path.join(self.dir, 'none')}
 
-
 class ProxyHandler(socketserver.StreamRequestHandler):
     """Forwards requests and opens tunnels, if the password is right."""
 
@@ -1276,17 +1203,11 @@ class ProxyHandler(socketserver.StreamRequestHandler):
                 self.wfile.write(b'HTTP/1.1 200 Connection established\r\n\r\n')
             else:
                 peer.sendall('\r\n'.join(lines + ['', '']).encode('latin-1'))
-            self.relay(peer)
-
-    def relay(self, peer):
-        others = {self.connection: peer, peer: self.connection}
-        while True:
-            for source in select.select(list(others), [], [])[0]:
-                data = source.recv(65536)
-                if not data:
-                    return
-                others[source].sendall(data)
-
+            others, data = {self.connection: peer, peer: self.connection}, b'x'
+            while data:
+                for source in select.select(list(others), [], [])[0]:
+                    data = source.recv(65536)
+                    others[source].sendall(data)
 
 class ProxyCase(TlsCase):
     """A test with a proxy: its `address`, the `url` that has the right password, the `heads` of
@@ -1299,7 +1220,7 @@ class ProxyCase(TlsCase):
         self.proxy.sandbox, self.proxy.heads, self.proxy.refusal = self.sandbox, [], b''
         self.address = '127.0.0.1:%d' % self.proxy.server_address[1]
         self.url = 'http://%s%s' % (self.USER, self.address)
-        threading.Thread(target=self.proxy.serve_forever, args=(0.005,), daemon=True).start()
+        self.proxy.serve()
         self.addCleanup(self.proxy.server_close)
         self.addCleanup(self.proxy.shutdown)
 
@@ -1307,6 +1228,7 @@ class ProxyCase(TlsCase):
         super().check_clean(text, secrets_ok)
         for form in 'canary%20%4042', 'canary @42', 'YW5uOmNhbmFyeSBANDI':
             self.assertNotIn(form, text)
+
 # ---- Harness 6: a keychain -----------------------------------------------------------------------
 
 # The library `keyring` as far as ntn.py uses it; its keychain is a file, which processes share.
@@ -1322,15 +1244,13 @@ for name in 'KeyringLocked', 'InitError', 'PasswordSetError', 'PasswordDeleteErr
 NoKeyringError = type('NoKeyringError', (KeyringError, RuntimeError), {})
 PanicException = type('PanicException', (BaseException,), {})  # Rust's, as by cryptography
 DBusError = type('DBusError', (Exception,), {})  # knows nothing of keyring, as many do
-
 plan = json.loads(os.environ.get('FAKE_KEYRING', '{}'))
-path = os.environ['FAKE_KEYRING_FILE']
+path, revealed = os.environ['FAKE_KEYRING_FILE'], ''
 hanging, released = None, threading.Event()
 
 def hang():
     global hanging
     hanging = threading.current_thread()
-    open(path + '.asked', 'w').close()
     released.wait()
     sys.exit()
 
@@ -1346,11 +1266,9 @@ def act(step, account='', what=None):
     return what != 'lose'
 
 def load():
-    try:
-        with open(path) as file:
-            return json.load(file)
-    except FileNotFoundError:
-        return {}
+    with open(path, 'a+') as file:
+        file.seek(0)
+        return json.loads(file.read() or '{}')
 
 def save(entries):
     with open(path + '.new', 'w') as file:
@@ -1381,26 +1299,17 @@ def delete_password(service, account):
         raise PasswordDeleteError('no such password')
     save(entries)
 
-revealed = ''
 act('import')
 '''
 ENTRY = 'notion-cli/' + WORKSPACE
-
-
-def without_instructions(result):
-    """The result of a `login poll` without the address and the code, which it shows again."""
-    return result._replace(err=re.sub(r'(?s)Open this URL.*?\n\n  DP9-QL\d+\n\n', '', result.err))
-
 
 class KeychainCase(Case):
     """Tests with a stand-in for keyring, in the automatic mode. `behave` says what it does."""
 
     def setUp(self):
         super().setUp()
-        library = os.path.join(self.dir, 'library')
-        os.makedirs(os.path.join(library, 'keyring'))
-        with open(os.path.join(library, 'keyring', '__init__.py'), 'w') as file:
-            file.write(FAKE_KEYRING)
+        library = os.path.dirname(os.path.dirname(
+            self.write('library/keyring/__init__.py', FAKE_KEYRING)))
         self.entries_path = os.path.join(self.dir, 'keychain.json')
         variables = {'FAKE_KEYRING': '{}', 'FAKE_KEYRING_FILE': self.entries_path}
         self.env.update(variables, PYTHONPATH=library)
@@ -1410,10 +1319,7 @@ class KeychainCase(Case):
         self.patch(sys, 'path', [library] + sys.path)
         self.patch(sys, 'meta_path', [self] + sys.meta_path)
         self.patch(os, 'fsync', lambda descriptor: None)  # slow, and of no use to these tests
-        real = ntn.call_with_limit
-        self.limit(NOTICE_AFTER=0.02)
-        self.patch(ntn, 'call_with_limit', lambda function, limit, *more, **options: real(
-            function, limit and limit / self.haste(limit), *more, **options))
+        self.hurry(self.haste)
         self.addCleanup(sys.modules.update, self.take_keyring_away())
         self.addCleanup(self.take_keyring_away)
         self.behave({})
@@ -1450,16 +1356,13 @@ class KeychainCase(Case):
 
     def entries(self):
         """What is in the keychain."""
-        try:
-            with open(self.entries_path) as file:
-                return json.load(file)
-        except FileNotFoundError:
-            return {}
+        with open(self.entries_path, 'a+') as file:
+            file.seek(0)
+            return json.loads(file.read() or '{}')
 
     def hold(self, *entries):
         """Have the keychain hold just these tokens, which are the stored ones' of `store_login`."""
-        with open(self.entries_path, 'w') as file:
-            json.dump(dict.fromkeys(entries, 'ntn_canary_stored'), file)
+        self.write('keychain.json', json.dumps(dict.fromkeys(entries, 'ntn_canary_stored')))
 
     def store_login_in_keychain(self):
         self.store_login()
@@ -1467,25 +1370,31 @@ class KeychainCase(Case):
         self.hold(ENTRY)
 
     def log_in(self, run=None, plan=None, **options):
-        """A whole login in two steps; the result of the second. A plan is the keychain's there."""
-        run = run or self.call
-        self.assertEqual(0, run('login', '--no-browser', **options).code)
-        self.sandbox.approve(workspace=(WORKSPACE, 'Acme'))
-        if plan is not None:
-            self.behave(plan)
-        return without_instructions(run('login', 'poll', **options))
+        """As in Case; a plan is the keychain's in the second step."""
+        def run_by_plan(*argv, **options):
+            if argv[1] == 'poll' and plan is not None:
+                self.behave(plan)
+            return (run or self.call)(*argv, **options)
+        return super().log_in(run_by_plan, **options)
+
+    def press_when_it_hangs(self):
+        """Press Ctrl-C as soon as the keychain is silent."""
+        def press():
+            while not getattr(sys.modules.get('keyring'), 'hanging', None):
+                time.sleep(0.01)
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        self.limit(KEYCHAIN_LIMIT=3000)  # 30 s in a hurry
+        threading.Thread(target=press, daemon=True).start()
 
     @property
     def file_name(self):
-        return os.path.join(self.home, 'auth.json')
-
+        return self.path('auth.json')
 
 # ---- 1 Constants and promises --------------------------------------------------------------------
 
 with open(NTN, encoding='utf-8') as program_file:
     SOURCE = program_file.read()
-ROOMS = ['Constants', 'Errors', 'Settings', 'Console', 'HTTP', 'State', 'Login',
-         'Request inputs', 'Commands', 'Command line']
+TREE = ast.parse(SOURCE)
 DOORS = [  # what is done to the world; by which names; in which functions alone
     ('connections', r'(.*\.)?(create_connection|connect|connect_ex|listen|urlopen|urlretrieve'
      r'|build_opener)|import socket\..*', 'open_connection create_connection'),
@@ -1509,9 +1418,7 @@ DOORS = [  # what is done to the world; by which names; in which functions alone
     ('changes to the disk', r'os\.(replace|rename|link|symlink|mkdir|makedirs|f?chmod)',
      'read_file write_file make_directory State.locked State.prove'),
     ('deletion', r'os\.(unlink|remove|removedirs|rmdir|truncate)|shutil\.(rmtree|move)',
-     'write_file'),
-]
-
+     'write_file')]
 
 def names_used(node):
     """The dotted names that are used below a node; an import is named with the word before."""
@@ -1523,58 +1430,38 @@ def names_used(node):
         elif isinstance(each, (ast.Name, ast.Attribute)):
             parts = []
             while isinstance(each, ast.Attribute):
-                parts.append(each.attr)
+                parts.insert(0, each.attr)
                 each = each.value
-            parts.append(each.id if isinstance(each, ast.Name) else '')
-            yield '.'.join(reversed(parts))
-
+            yield '.'.join([each.id if isinstance(each, ast.Name) else ''] + parts)
 
 class HouseTest(unittest.TestCase):
     """What the docstring of ntn.py promises about the file itself."""
-    TREE = ast.parse(SOURCE)
-
-    def functions(self):
-        """(name, node) of each function and method; what is nested belongs to the outermost."""
-        for node in self.TREE.body:
-            of_a_class = isinstance(node, ast.ClassDef)
-            for each in node.body if of_a_class else [node]:
-                if isinstance(each, ast.FunctionDef):
-                    yield (node.name + '.' if of_a_class else '') + each.name, each
+    FUNCTIONS = [(prefix + each.name, each) for prefix, body in [('', TREE.body)] + [
+        (node.name + '.', node.body) for node in TREE.body if isinstance(node, ast.ClassDef)]
+        for each in body if isinstance(each, ast.FunctionDef)]
 
     def test_each_effect_has_its_doors(self):
-        used = [(name, set(names_used(node))) for name, node in self.functions()]
+        used = [(name, set(names_used(node))) for name, node in self.FUNCTIONS]
         for effect, pattern, doors in DOORS:
             with self.subTest(effect):
-                found = {name for name, names in used
-                         if any(re.fullmatch(pattern, each) for each in names)}
-                self.assertEqual(set(doors.split()), found)
+                self.assertEqual(set(doors.split()), {name for name, names in used if any(
+                    re.fullmatch(pattern, each) for each in names)})
+        self.assertEqual(1, SOURCE.count('"Bearer '))  # a token goes into a request in one place
 
     def test_the_doors_that_the_docstring_names_exist(self):
-        promises = ntn.__doc__.partition('Promises')[2]
-        doors = set(re.findall(r'`([A-Za-z]+[._][A-Za-z_.]+)`', promises))
+        doors = set(re.findall(r'`([A-Za-z]+[._][A-Za-z_.]+)`',
+                               ntn.__doc__.partition('Promises')[2]))
         self.assertIn('open_connection', doors)
         self.assertEqual({'Console.environ', 'STATE_FILES', 'EXIT_OK'},
-                         doors.difference(name for name, _ in self.functions()))
+                         doors.difference(dict(self.FUNCTIONS)))
 
-    def test_a_token_is_put_into_a_request_in_one_place(self):
-        self.assertEqual(1, SOURCE.count('"Bearer '))
-
-    def test_at_the_start_only_what_every_run_needs_is_imported(self):
-        self.assertEqual({'import ' + name for name in 'json os re sys time'.split()},
-                         {name for node in self.TREE.body if isinstance(node, ast.Import)
-                          for name in names_used(node)})
-
-    def test_the_map_names_the_rooms_in_their_order(self):
+    def test_the_map_names_the_rooms_and_each_uses_only_itself_and_those_above(self):
         listed = re.findall(r'^ {4,5}(\d+) ([A-Z][A-Za-z ]*?)  ', ntn.__doc__, re.M)
-        banners = re.findall(r'^(# ---- (\d+) (.*?) -+)$', SOURCE, re.M)
-        self.assertEqual([(str(number), name) for number, name in enumerate(ROOMS, 1)], listed)
-        self.assertEqual(listed, [banner[1:] for banner in banners])
-        self.assertEqual(1, len({len(line) for line, _, _ in banners}))
-
-    def test_a_room_uses_only_itself_and_those_above_it(self):
-        starts = [SOURCE[:found.start()].count('\n')
-                  for found in re.finditer('^# ---- ', SOURCE, re.M)]
-        rooms = {node: sum(start < node.lineno for start in starts) for node in self.TREE.body}
+        banners = list(re.finditer(r'^# ---- (\d+) (.*?) -+$', SOURCE, re.M))
+        self.assertEqual([str(number) for number in range(1, 11)], [each[0] for each in listed])
+        self.assertEqual(listed, [each.groups() for each in banners])
+        starts = [SOURCE[:each.start()].count('\n') for each in banners]
+        rooms = {node: sum(start < node.lineno for start in starts) for node in TREE.body}
         home = {node.name: room for node, room in rooms.items() if hasattr(node, 'name')}
         self.assertEqual([], [(room, name) for node, room in rooms.items()
                               for name in set(names_used(node)) if home.get(name, 0) > room])
@@ -1582,12 +1469,12 @@ class HouseTest(unittest.TestCase):
     @unittest.skipIf(sys.version_info < (3, 8), 'this ast does not tell where a function begins')
     def test_functions_are_short(self):
         lengths = {name: max(getattr(each, 'lineno', 0) for each in ast.walk(node)) - node.lineno
-                   for name, node in self.functions()}
+                   for name, node in self.FUNCTIONS}
         self.assertEqual({}, {name: lines for name, lines in lengths.items() if lines >= 50})
         self.assertLessEqual(sorted(lengths.values())[len(lengths) * 9 // 10], 25)
 
     def test_neither_file_grows_long_or_wide(self):
-        for path, limit in (NTN, 3000), (__file__, 7435):
+        for path, limit in (NTN, 3000), (__file__, 6250):
             with self.subTest(path), open(path, encoding='utf-8') as file:
                 lines = file.read().splitlines()
                 self.assertEqual([], [line for line in lines if len(line) > 100
@@ -1598,56 +1485,45 @@ class HouseTest(unittest.TestCase):
         self.assertIn('\n# SPDX-License-Identifier: MIT\n# /// script\n'
                       '# requires-python = ">=3.6"\n# dependencies = []\n# ///\n', SOURCE[:200])
 
-
 # ---- 2 Errors ------------------------------------------------------------------------------------
 
 # What is refused before anything happens: exit code, command line (a shell would split it so, with
 # variables in front), message and hint. A word in <> stands for a hint given more than once.
 REFUSALS = r'''
 2 logn => There is no command 'logn'. | Did you mean `ntn login`?
-2 token => There is no command 'token'. | Did you mean `ntn auth token`?
 2 'auth token' surplus => There is no command 'auth token'. | Did you mean `ntn auth token`?
 2 help login => There is no command 'help'. | Use `ntn --help`.
 2 --version xyzzy => There is no command 'xyzzy'. | <commands>
-2 - => There is no command '-'. | <commands>
 2 -- --help => There is no command '--help'. | <commands>
 2 login pol => Unexpected argument 'pol'. | Did you mean `ntn login poll`?
 2 whoami x y => Unexpected argument 'x'. | `ntn whoami --help` <shows>
-2 login poll poll => Unexpected argument 'poll'. | `ntn login poll --help` <shows>
 2 login --jso => `ntn login` has no option --jso. | Did you mean `--json`?
 2 api v1/x --metod PUT => `ntn api` has no option --metod. | Did you mean `--method`?
 2 login -XGET => `ntn login` has no option -XGET. | `ntn login --help` <shows>
-2 api v1/x -x => `ntn api` has no option -x. | `ntn api --help` <shows>
 2 whoami --env => Argument --env: expected one argument. | `ntn whoami --help` <shows>
 2 api v1/x -iX => Argument -X/--method: expected one argument. | `ntn api --help` <shows>
-2 whoami --json=1 => Argument --json: ignored explicit argument '1'. | `ntn whoami --help` <shows>
 2 --env => Argument --env: expected one argument. | <commands>
 2 auth login => Unexpected argument 'login'. | Use `ntn login`.
 2 auth status => Unexpected argument 'status'. | Use `ntn whoami`.
-2 auth logout => Unexpected argument 'logout'. | Use `ntn logout`.
 2 api v1/x -f a=1 => `ntn api` has no option -f. | A field is an input: path=value.
 2 api v1/x -F a:=1 => `ntn api` has no option -F. | A field is an input: path:=json.
+2 api v1/x -H 'X: y' => `ntn api` has no option -H. | A header is an input: Header:Value.
 2 version => There is no command 'version'. | Use `ntn --version`.
 2 v1/users/me => There is no command 'v1/users/me'. | Did you mean `ntn api v1/users/me`?
 2 post v1/x => There is no command 'post'. | Did you mean `ntn api -X POST PATH`?
 2 api POST v1/x => Unexpected argument 'POST'. | Did you mean `ntn api -X POST PATH`?
 2 api list => Unexpected argument 'list'. | Use `ntn api ls`.
 2 api lss => Unexpected argument 'lss'. | Did you mean `ntn api ls`?
-2 api v1/x -H 'X: y' => `ntn api` has no option -H. | A header is an input: Header:Value.
 2 api v1/x -d - => -d - is not a body. | -d takes JSON, @FILE, or @- for standard input.
 2 api -X DELETE => `ntn api` needs a PATH. | Use one such as v1/users/me.
-2 --env dev api => `ntn api` needs a PATH. | Use one such as v1/users/me.
 
 2 --env prd whoami => There is no environment 'prd': <environments> | Did you mean `prod`?
 2 NOTION_ENV=production debug => There is no environment 'production': <environments>
-2 NOTION_ENV=prod --env PROD doctor => There is no environment 'PROD': <environments>
 2 logout --env '' => There is no environment '': <environments>
 2 NOTION_KEYRING=2 doctor => NOTION_KEYRING is '2': <keyring>
-2 NOTION_KEYRING=' ' api v1/x => NOTION_KEYRING is ' ': <keyring>
 2 api v1/x -X '' => '' is not an HTTP method. | <method>
 2 api v1/x -X 'GE T' => 'GE T' is not an HTTP method. | <method>
 2 api v1/x --timeout 0.0 => --timeout is '0.0': <seconds>
-2 api v1/x --timeout '' => --timeout is '': <seconds>
 2 api v1/x --timeout 1e3 => --timeout is '1e3': <seconds>
 2 api v1/x --timeout ٣ => --timeout is '٣': <seconds>
 2 api v1/x --timeout 1000000 => --timeout is '1000000': <seconds>
@@ -1664,34 +1540,25 @@ REFUSALS = r'''
 1 api v1/x --file /none/at/all => Cannot read /none/at/all: No such file or directory.
 
 4 whoami => Not logged in. | <login>
-4 auth token => Not logged in. | <login>
 4 api v1/x -iv --no-retry => Not logged in. | <login>
 4 --env dev api v1/x => Not logged in to the environment dev. | <login dev>
 4 NOTION_WORKSPACE_ID=abc whoami => No token is stored for workspace abc. | <unset>
 4 login poll => No pending login session found. | <start>
 4 login --workspace A => You are not logged in to a workspace named 'A'. | <log in>
-4 logout --workspace A => You are not logged in to a workspace named 'A'. | <log in>
 4 NOTION_API_TOKEN='a b' whoami => The token from NOTION_API_TOKEN <odd>
 '''
-WORDS = {
-    'commands': '`ntn --help` shows what can be given.',
-    'shows': 'shows what can be given.',
+HINTS = {
+    'commands': '`ntn --help` shows what can be given.', 'shows': 'shows what can be given.',
     'environments': '--env and NOTION_ENV take local, dev, stg or prod.',
     'keyring': 'it takes 0 (file only) or 1 (keychain only). | Unset it to use the keychain where '
                'there is one.',
-    'method': 'Use one such as PATCH.',
-    'seconds': 'it takes seconds, such as 10 or 2.5.',
-    'version': 'Use a date such as 2026-03-11.',
-    'pages': '--paginate goes with GET and POST, and without -i and --file.',
-    'one': 'Use only one of them.',
-    'login': 'Run `ntn login`, or set NOTION_API_TOKEN.',
+    'method': 'Use one such as PATCH.', 'seconds': 'it takes seconds, such as 10 or 2.5.',
+    'version': 'Use a date such as 2026-03-11.', 'one': 'Use only one of them.',
+    'pages': '--paginate goes with GET and POST, and without -i and --file.', 'login': LOG_IN,
     'login dev': 'Run `ntn login --env dev`, or set NOTION_API_TOKEN.',
-    'log in': 'Run `ntn login` to log in to it.',
+    'log in': 'Run `ntn login` to log in to it.', 'start': START,
     'unset': 'Check NOTION_WORKSPACE_ID, or unset it.',
-    'start': "Run 'ntn login' first to start a new login session.",
-    'odd': 'has characters that no token has. | Run `ntn login`, or set NOTION_API_TOKEN.',
-}
-
+    'odd': 'has characters that no token has. | ' + LOG_IN}
 
 def split_line(line):
     """(variables, argv) of a command line, as a shell would split it."""
@@ -1700,24 +1567,15 @@ def split_line(line):
         lambda pair: pair[0].isupper(), (word.partition('=')[::2] for word in words)))
     return variables, words[len(variables):]
 
-
-def read_refusals(text):
-    """(code, command line, message, hint) of each line."""
-    text = re.sub(r'<([a-z ]+)>', lambda found: WORDS[found.group(1)], text)
-    for line in filter(None, text.splitlines()):
-        left, right = line.split(' => ')
-        code, _, command = left.partition(' ')
-        message, _, hint = right.partition(' | ')
-        yield int(code), command, message, hint
-
-
 class RefusalTest(Case):
-    @rows(read_refusals(REFUSALS))
-    def test_it_is_refused_before_anything_happens(self, code, line, message, hint):
+    @rows(tuple(line.split(' => ')) for line in re.sub(
+        '<([a-z ]+)>', lambda found: HINTS[found.group(1)], REFUSALS).split('\n') if line)
+    def test_it_is_refused_before_anything_happens(self, left, right):
+        code, _, line = left.partition(' ')
+        message, _, hint = right.partition(' | ')
         variables, argv = split_line(line)
-        self.assertEqual(self.fails(code, message, hint), self.call(*argv, env=variables))
-        self.assertEqual([], self.sandbox.requests)
-        self.assertFalse(os.path.exists(self.home))
+        self.assertEqual(self.fails(int(code), message, hint), self.call(*argv, env=variables))
+        self.assertEqual(([], {}), (self.sandbox.requests, self.tree()))
 
     @rows(['\x1b[2J', '--\x1b[2J', '\u202ex', '--x=\x9b', '', '\x00', '-\x07', '\udc80',
            '-\udcff', 'x ' * 5000, '--env=\x1b]0;x\x07', '-XGET\r\nX:'])
@@ -1727,15 +1585,12 @@ class RefusalTest(Case):
             self.assertEqual((2, ''), (code, out))
             self.assertRegex(err, r'\Aerror: [^\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]+\Z')
 
-
 # ---- 3 Settings ----------------------------------------------------------------------------------
 
 class SettingsTest(Case):
     """Flag, then environment variable, then file, then default."""
-    OTHER = '66666666-7777-4888-8999-aaaaaaaaaaaa'
     ORIGINS = 'NOTION_BASE_URL', 'NOTION_API_BASE_URL', 'NOTION_API_DOCS_BASE_URL'
-    COMMANDS = ('login', 'login poll', 'logout', 'whoami', 'auth token', 'doctor', 'debug',
-                'api v1/users/me', 'api ls')
+    LINES = 'login --no-browser', 'api v1/users/me', 'api ls'  # which use them
 
     def debug(self, *argv, **variables):
         """What `ntn debug` says of environment, origins and directories."""
@@ -1753,105 +1608,87 @@ class SettingsTest(Case):
         ('NOTION_WORKSPACE_ID=%s api v1/x' % OTHER.replace('-', ''), 'other', '2026-03-11'),
         ('NOTION_ENV=dev api v1/x', 'dev', '2026-03-11'),
         ('NOTION_ENV=prod --env dev api v1/x', 'dev', '2026-03-11'),
-        ('NOTION_API_TOKEN=ntn_canary_given api v1/x', 'given', '2026-03-11'),
         ('NOTION_API_TOKEN="ntn_canary_given\n" NOTION_ENV=dev api v1/x', 'given', '2026-03-11'),
-        ('NOTION_API_TOKEN=x api v1/x authorization:Bearer\\ ntn_canary_typed', 'typed',
-         '2026-03-11'),
+        ('NOTION_API_TOKEN=x api v1/x authorization:Bearer\\ ntn_canary_in', 'in', '2026-03-11'),
         ('NOTION_API_TOKEN="" NOTION_WORKSPACE_ID="" NOTION_ENV="" NOTION_API_VERSION="" api v1/x',
-         'stored', '2026-03-11'),
-    ])
+         'stored', '2026-03-11')])
     def test_a_flag_beats_a_variable_and_a_variable_file_and_default(self, line, token, version):
-        self.store_login('ntn_canary_other', self.OTHER, 'Globex')
+        self.store_login('ntn_canary_other', OTHER, 'Globex')
         self.store_login('ntn_canary_dev', 'd' * 32, env='dev')
-        self.store_login('ntn_canary_stored')
+        self.store_login()
         variables, argv = split_line(line)
         self.call(*argv, env=variables)
         self.assertEqual([('Bearer ntn_canary_' + token, version)],
                          [(each.header('Authorization'), each.header('Notion-Version'))
                           for each in self.sandbox.requests])
 
-    # Origins ----------------------------------------------------------------------------------
-
     @rows([('prod', 'https://www.notion.so', 'https://api.notion.com'),
            ('stg', 'https://stg.notion.so', 'https://api-stg.notion.com'),
            ('dev', 'https://dev.notion.so', 'https://api-dev.notion.com'),
            ('local', 'http://localhost:3000', 'https://api-dev.notion.com')])
     def test_each_environment_has_its_origins(self, name, login, api):
-        lines = [('login --no-browser', login), ('api v1/x', api),
-                 ('api ls', 'https://developers.notion.com')]
-        hosts = [re.split('[/:]+', origin)[1] for _, origin in lines]
-        nobody = '127.0.0.1', self.free_port()
-        self.names(**{host.replace('.', '_'): nobody for host in hosts})
-        for argv, env in (('--env', name), {}), ((), {'NOTION_ENV': name}):
+        hosts = [origin.split('//')[1] for origin in (login, api, 'https://developers.notion.com')]
+        self.names(**{host.split(':')[0].replace('.', '_'): ('127.0.0.1', self.free_port())
+                      for host in hosts})
+        for argv, env in (['--env', name], {}), ([], {'NOTION_ENV': name}):
             env.update(dict.fromkeys(self.ORIGINS, None), NOTION_API_TOKEN=CANARY)
             self.assertEqual([name, login, api], self.debug(*argv, **env)[:3])
-            for (line, _), host in zip(lines, hosts):
-                peer = host.replace('localhost', 'localhost:3000')
-                self.assertIn(' %s refuses connections.\n' % peer,
-                              self.call(*line.split() + list(argv), env=env).err)
-                self.assertIn(peer if ':' in peer else peer + ':443', self.looked_up)
+            for line, host in zip(self.LINES, hosts):
+                self.assertIn(' %s refuses connections.\n' % host,
+                              self.call(*line.split() + argv, env=env).err)
+                self.assertIn(host if ':' in host else host + ':443', self.looked_up)
 
-    @rows(zip(ORIGINS, ('login --no-browser', 'api v1/users/me', 'api ls')))
+    @rows(zip(ORIGINS, LINES))
     def test_an_origin_is_overridden_in_its_own_place(self, variable, line):
         self.sandbox.valid_tokens.add(CANARY)
-        nowhere = 'http://127.0.0.1:%d' % self.free_port()
-        env = dict.fromkeys(self.ORIGINS, nowhere)
+        env = dict.fromkeys(self.ORIGINS, 'http://127.0.0.1:%d' % self.free_port())
         env.update({variable: self.sandbox.origin, 'NOTION_API_TOKEN': CANARY})
-        for each in 'login --no-browser', 'api v1/users/me', 'api ls':
+        for each in self.LINES:
             self.assertEqual(0 if each == line else 5, self.call(*each.split(), env=env).code)
         self.assertEqual(1, len(self.sandbox.requests))
 
-    @rows([('https://api.example.com',) * 2,
-           ('https://api.example.com/', 'https://api.example.com'),
+    @rows([('https://api.example.com/', 'https://api.example.com'),
            ('HTTPS://API.Example.COM:443', 'https://api.example.com'),
            ('https://my_host:8443',) * 2, ('https://[2001:db8::1]:8443',) * 2,
-           ('https://10.0.0.1',) * 2, ('http://localhost:3000',) * 2,
            ('http://LOCALHOST:80/', 'http://localhost'), ('http://127.8.9.10:8080',) * 2,
            ('http://[::1]:8080',) * 2, ('', 'https://www.notion.so')])
     def test_https_anywhere_and_http_on_the_loopback_are_origins(self, text, origin):
         self.assertEqual(origin, self.debug(NOTION_BASE_URL=text)[1])
 
-    @rows(zip('''
+    @rows(zip(r'''
         http://api.notion.com http://10.0.0.1 http://0.0.0.0 http://[::] http://128.0.0.1
-        http://[::2]:80 http://localhost.example.com http://notlocalhost http://127.0.0.1x
-        http://127.0.0.1.example.com http://127.999.999.999 http://127.0.0.256
-        api.example.com //a.example https:// https:/// https:a - ftp://a.example file:///etc/passwd
-        https://ann@a.example https://ann:pass/wo@rd@a.example http://ann@localhost https://[::1
-        https://a.example/path https://a.example// https://a.example? https://a.example/?q=1
-        https://a.example#x https://a.example:99999 https://a.example:port
-        https://a.example\\@b.example https://a.ex\xe4mple https://a.example\u202e'''.split() + [
+        http://localhost.example.com http://127.0.0.1x http://127.0.0.1.example.com
+        http://127.999.999.999 api.example.com //a.example https:// https:/// https:a - file:///etc
+        https://ann@a.example https://ann:canary/wo@rd@a.example http://ann@localhost https://[::1
+        https://ann:canary#x@a.example https://a.example/path https://a.example// https://a.example?
+        https://a.example#x https://a.example:99999 https://a.example:port https://a.ex\xe4mple
+        https://a.example\@b.example https://a.example\u202e'''.split() + [
         'https://a b.example', ' https://a.example', 'https://a.example\n', 'https://a.example\x00',
-    ], itertools.cycle(itertools.product(ORIGINS, COMMANDS))))
-    def test_no_command_starts_with_another_origin(self, text, variable_and_line):
+    ], itertools.cycle(itertools.product(ORIGINS, LINES + (
+        'login poll', 'logout', 'whoami', 'auth token', 'doctor', 'debug')))))
+    def test_no_command_starts_with_another_origin_or_quotes_it(self, text, variable_and_line):
         variable, line = variable_and_line
-        expected = variable + ' must be an origin: https, or http to this machine.'
         self.store_login()
         before = self.tree()
-        self.assertEqual(self.fails(2, expected, 'Use https://HOST, or http://localhost:PORT for a '
-                                    'server of your own.'),
-                         self.call(*line.split(), env={variable: text}))
-        self.assertEqual(([], before), (self.sandbox.requests, self.tree()))
-
-    # Directories ------------------------------------------------------------------------------
+        self.refuses(line, 2, variable + ' must be an origin: https, or http to this machine.',
+                     'Use https://HOST, or http://localhost:PORT for a server of your own.',
+                     env={variable: text})
+        self.assertEqual(before, self.tree())
 
     @rows([  # in the home directory (/ is a directory, -> a dangling link); variables; the places
         # of configuration and cache
         ('', '', '~/.config/notion', '~/.cache/notion'),
-        ('.config/notion/', '', '~/.config/notion', '~/.cache/notion'),
-        ('.notion/', '', '~/.notion', '~/.cache/notion'),
         ('.notion/ .config/', '', '~/.notion', '~/.cache/notion'),
         ('.notion/ .config/notion/', '', '~/.config/notion', '~/.cache/notion'),
         ('.notion', '', '~/.config/notion', '~/.cache/notion'),
         ('.config', '', '~/.notion', '~/.cache/notion'),
-        ('.config .notion/', '', '~/.notion', '~/.cache/notion'),
         ('.config->', '', '~/.notion', '~/.cache/notion'),
         ('.notion/', 'XDG_CONFIG_HOME=~/x XDG_CACHE_HOME=', '~/x/notion', '~/.cache/notion'),
         ('.notion/', 'XDG_CACHE_HOME=~/y XDG_CONFIG_HOME=', '~/.notion', '~/y/notion'),
         ('', 'XDG_CONFIG_HOME=x XDG_CACHE_HOME=./y', '~/.config/notion', '~/.cache/notion'),
         ('', 'XDG_CONFIG_HOME=~/x XDG_CACHE_HOME=~/y HOME=/dev/null', '~/x/notion', '~/y/notion'),
         ('.notion/', 'XDG_CONFIG_HOME=~/x NOTION_HOME=~/n/', '~/n', '~/n/cache'),
-        ('', 'NOTION_HOME=~/n HOME=/dev/null', '~/n', '~/n/cache'),
-    ])
+        ('', 'NOTION_HOME=~/n HOME=/dev/null', '~/n', '~/n/cache')])
     def test_files_are_in_the_first_directory_that_can_be_used(self, entries, variables, *places):
         home = tempfile.mkdtemp(dir=self.dir)
         for entry in entries.split():
@@ -1865,88 +1702,59 @@ class SettingsTest(Case):
         config, cache = places
         self.assertEqual([config + '/config.json', config + '/workspaces.json', cache],
                          [path.replace(home, '~') for path in self.debug(**env)[3:]])
-        self.assertEqual(0, self.call('login', '--no-browser', env=env).code)
-        self.sandbox.approve()
-        self.assertEqual(0, self.call('login', 'poll', '--no-wait', env=env).code)
+        self.assertEqual(0, self.log_in(env=env).code)
         written = {os.path.join(directory, name).replace(home, '~')
                    for directory, _, names in os.walk(home) for name in names}
         names = '{0}/.lock {0}/auth.json {0}/config.json {0}/workspaces.json {1}/.lock'
         self.assertEqual(set(names.format(config, cache).split()),
                          written - {'~/.config', '~/.notion'})
 
-    def test_a_relative_notion_home_begins_where_the_program_is_started(self):
-        path = os.path.abspath('n')
-        self.assertEqual([path + '/config.json', path + '/workspaces.json', path + '/cache'],
-                         self.debug(NOTION_HOME='n')[3:])
-
     @rows(itertools.product(('/dev/null/x', '/nowhere/at/all'), [
-        ('login --no-browser', (1, 'There is no usable home directory to keep files in.',
-                                'Set NOTION_HOME to a directory that can be written.')),
-        ('login poll', (4, 'No pending login session found.', WORDS['start'])),
-        ('whoami', (4, 'Not logged in.', WORDS['login'])),
-        ('auth token', (4, 'Not logged in.', WORDS['login'])),
-        ('api v1/users/me', (4, 'Not logged in.', WORDS['login'])),
-        ('logout', None)]))
-    def test_without_a_home_nothing_is_stored_and_nothing_can_be(self, home, line_and_failure):
-        line, failure = line_and_failure
-        self.assertEqual(self.fails(*failure) if failure else (0, '', '✔ Already logged out\n'),
-                         self.call(*line.split(), env={'NOTION_HOME': '', 'HOME': home}))
-        self.assertEqual([], self.sandbox.requests)
-
-    def test_a_token_from_the_environment_needs_no_home(self):
-        self.sandbox.valid_tokens.add(CANARY)
-        env = {'NOTION_HOME': None, 'NOTION_API_TOKEN': CANARY}
-        result = self.call('api', 'v1/users/me', env=env)
-        self.assertEqual((0, ''), (result.code, result.err))
-
+        ('login --no-browser', 1, 'There is no usable home directory to keep files in.',
+         'Set NOTION_HOME to a directory that can be written.'),
+        ('login poll', 4, 'No pending login session found.', START),
+        ('whoami', 4, 'Not logged in.', LOG_IN), ('auth token', 4, 'Not logged in.', LOG_IN)]))
+    def test_without_a_home_nothing_is_stored_and_nothing_can_be(self, home, failure):
+        self.refuses(*failure, env={'NOTION_HOME': '', 'HOME': home})
+        self.assertEqual((0, '', '✔ Already logged out\n'),
+                         self.call('logout', env={'NOTION_HOME': '', 'HOME': home}))
 
 # ---- 4 Console -----------------------------------------------------------------------------------
 
 class ConsoleTest(ApiCase):
     HOSTILE = 'a\nerror: \x1b[2J\x9b1m\u202eb'
-    CONFIRMED = {'status': 'confirmed', 'token': 'ntn_canary_new', 'spaceId': 'x',
-                 'spaceName': HOSTILE}
-    REDEEM = '/api/v3/workersCliLoginRedeem'
 
-    @rows([  # where the hostile text comes from; exit code, command line, and the answer it gets
-        ('an option', 2, 'api v1/x -X HOSTILE', None),
-        ('an input', 5, 'api v1/x HOSTILE:1', None),
-        ('a path', 5, 'api HOSTILE', None),
-        ('a file name', 1, 'api v1/x --file HOSTILE', None),
-        ('a name', 4, 'login --workspace HOSTILE!', None),
-        ('the stored name', 0, 'login --workspace ' + WORKSPACE, None),
-        ('the stored name', 0, 'debug', None),
-        ('a message', 5, 'api v1/x', Answer.error(400, 'c', HOSTILE)),
-        ('a message', 5, 'whoami', Answer.error(400, 'c', HOSTILE)),
-        ('a message', 5, 'doctor', Answer.error(403, 'c', HOSTILE)),
-        ('a request ID', 5, 'api v1/x', Answer.json({'request_id': HOSTILE}, 400)),
-        ('a reason', 5, 'api v1/x', raw(b'HTTP/1.1 500 \x1b[2J\x9b\r\nContent-Length: 0\r\n\r\n')),
-        ('a kind of content', 5, 'api v1/x', Answer(400, '', content_type='text/\x1b[2J\x9b')),
-        ('a user', 0, 'whoami', Answer.json({'object': 'user', 'name': HOSTILE})),
-        ('JSON', 0, 'api v1/x', Answer.json({HOSTILE: [HOSTILE]})),
-        ('broken JSON', 0, 'api v1/x', Answer(200, '{"a": "\x1b[2J\x9b\u202e"')),
-        ('a body that breaks off', 5, 'api v1/x', Answer(200, '{"a": "\x1b[2J', length=99)),
-        ('a text', 0, 'api v1/x', Answer(200, HOSTILE, content_type='text/plain')),
-        ('a header', 0, 'api v1/x -i', Answer(200, '', [('X-A', '\x1b[2J\x9b')])),
-        ('a header', 0, 'api v1/x -v', Answer(200, '', [('X-A', '\x1b[2J\x9b')])),
-        ('a body', 0, 'api v1/x -v', Answer(200, HOSTILE)),
-        ('a result', 0, 'api v1/x --paginate', Answer.json({'results': [HOSTILE]})),
-        ('a cursor', 5, 'api v1/x --paginate', Answer.json(
+    @rows([  # exit code, command line, and the answer it gets
+        (2, 'api v1/x -X HOSTILE', None), (5, 'api v1/x HOSTILE:1', None),
+        (5, 'api HOSTILE', None), (1, 'api v1/x --file HOSTILE', None),
+        (4, 'login --workspace HOSTILE!', None), (0, 'login --workspace ' + WORKSPACE, None),
+        (0, 'debug', None), (5, 'api v1/x', Answer.error(400, 'c', HOSTILE)),
+        (5, 'doctor', Answer.error(403, 'c', HOSTILE)),
+        (5, 'api v1/x', Answer.json({'request_id': HOSTILE}, 400)),
+        (5, 'api v1/x', raw(b'HTTP/1.1 500 \x1b[2J\x9b\r\nContent-Length: 0\r\n\r\n')),
+        (5, 'api v1/x', Answer(400, '', content_type='text/\x1b[2J\x9b')),
+        (0, 'whoami', Answer.json({'object': 'user', 'name': HOSTILE})),
+        (0, 'api v1/x', Answer.json({HOSTILE: [HOSTILE]})),
+        (0, 'api v1/x', Answer(200, '{"a": "\x1b[2J\x9b\u202e"')),
+        (5, 'api v1/x', Answer(200, '{"a": "\x1b[2J', length=99)),
+        (0, 'api v1/x', Answer(200, HOSTILE, content_type='text/plain')),
+        (0, 'api v1/x -i', Answer(200, '', [('X-A', '\x1b[2J\x9b')])),
+        (0, 'api v1/x -v', Answer(200, '', [('X-A', '\x1b[2J\x9b')])),
+        (0, 'api v1/x -v', Answer(200, HOSTILE)),
+        (0, 'api v1/x --paginate', Answer.json({'results': [HOSTILE]})),
+        (5, 'api v1/x --paginate', Answer.json(
             {'results': [], 'next_cursor': HOSTILE, 'has_more': True})),
-        ('the description', 0, 'api ls', None),
-        ('the description', 0, 'api v1/x --help', None),
-        ('the documentation', 0, 'api v1/x --docs', None),
-        ('the end of a login', 4, 'login poll', Answer.json({'status': HOSTILE})),
-        ('the name of a new login', 0, 'login poll', Answer.json(CONFIRMED)),
-    ])
-    def test_nothing_that_is_shown_can_act_on_the_terminal(self, place, code, line, answer):
+        (0, 'api ls', None), (0, 'api v1/x --help', None), (0, 'api v1/x --docs', None),
+        (4, 'login poll', Answer.json({'status': HOSTILE})),
+        (0, 'login poll', confirmed(spaceId='x', spaceName=HOSTILE))])
+    def test_nothing_that_is_shown_can_act_on_the_terminal(self, code, line, answer):
         self.store_login(name=self.HOSTILE)
         clock = self.fake_clock()
-        self.write_state(PENDING, {'sessionId': 'sess-canary-1', 'issuedAt': int(clock.time())})
+        self.store_pending(clock.time())
         self.sandbox.openapi = json.dumps({'paths': {'/v1/x': {'get': describe(
             self.HOSTILE, self.HOSTILE, self.HOSTILE, 'x')}}}).encode('ascii')
         self.sandbox.always('GET', '/reference/x.md', Answer(200, self.HOSTILE))
-        for method, path in ('GET', '/v1/x'), ('GET', '/v1/users/me'), ('POST', self.REDEEM):
+        for method, path in ('GET', '/v1/x'), ('GET', '/v1/users/me'), ('POST', REDEEM):
             if answer:
                 self.sandbox.always(method, path, answer)
         argv = [word.replace('HOSTILE', self.HOSTILE) for word in line.split()]
@@ -1956,8 +1764,8 @@ class ConsoleTest(ApiCase):
         self.assertNotRegex(out + err, '[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u202e]')
         self.assertNotIn('\nerror: \\', err)  # a line of its own would be believed
 
-    # Colours and encodings --------------------------------------------------------------------
-
+    JSON = ('{"a":1.10,"b":["x\\n\\u001b[2J\\u202e\x7f\u202e\u0085é",null,true,-0e5,'
+            '12345678901234567890123.0],"c":{},"d":[],"\\u0007":{"e":""}}')
     PAINTED = '''\
 {
   <k>"a"<>: <n>1.10<>,
@@ -1975,16 +1783,11 @@ class ConsoleTest(ApiCase):
   }
 }
 '''
-    COLOURS = {'<k>': '1;34', '<s>': '32', '<n>': '36', '<l>': '35', '<>': '0'}
-    PLAIN, COLOURED = re.sub('<.?>', '', PAINTED), PAINTED
-    for mark, number in COLOURS.items():
-        COLOURED = COLOURED.replace(mark, '\x1b[%sm' % number)
-    JSON = ('{"a":1.10,"b":["x\\n\\u001b[2J\\u202e\x7f\u202e\u0085é",null,true,-0e5,'
-            '12345678901234567890123.0],"c":{},"d":[],"\\u0007":{"e":""}}')
+    PLAIN, COLOURED = re.sub('<.?>', '', PAINTED), re.sub('<.?>', lambda mark: '\x1b[%sm' % {
+        '<k>': '1;34', '<s>': '32', '<n>': '36', '<l>': '35', '<>': '0'}[mark.group()], PAINTED)
 
-    @rows([({'TERM': 'xterm'}, ('stdout',), COLOURED), ({'NO_COLOR': ''}, ('stdout',), COLOURED),
-           ({'NO_COLOR': '1'}, ('stdout',), PLAIN), ({'TERM': 'dumb'}, ('stdout',), PLAIN),
-           ({}, ('stdin', 'stderr'), JSON + '\n')])
+    @rows([({'NO_COLOR': ''}, ('stdout',), COLOURED), ({'NO_COLOR': '1'}, ('stdout',), PLAIN),
+           ({'TERM': 'dumb'}, ('stdout',), PLAIN), ({}, PERSON, JSON + '\n')])
     def test_json_is_coloured_unless_the_terminal_or_the_user_objects(self, env, tty, expected):
         self.assertEqual((0, expected, ''), self.get(Answer(200, self.JSON), tty=tty, env=env))
 
@@ -1995,72 +1798,44 @@ class ConsoleTest(ApiCase):
 
     @rows([('error:', 31, 'xyzzy'), ('warning:', 33, 'login --no-browser'), ('✔', 32, 'logout')])
     def test_signs_and_words_of_trouble_are_coloured_too(self, sign, colour, line):
-        for env, tty, shown in ({}, ('stderr',), '\x1b[%dm%s\x1b[0m' % (colour, sign)), (
-                {}, ('stdout',), sign), ({'NO_COLOR': '1'}, ('stderr',), sign), (
-                {'TERM': 'dumb'}, ('stderr',), sign):
-            result = self.call(*line.split(), env=env, tty=tty)
-            self.assertIn(shown + ' ', result.err)
-            self.assertEqual('\x1b' in shown, '\x1b' in result.err)
+        for env, tty in ({}, 'stderr'), ({}, 'stdout'), ({'NO_COLOR': '1'}, 'stderr'):
+            painted = not env and tty == 'stderr'
+            err = self.call(*line.split(), env=env, tty=(tty,)).err
+            self.assertIn(('\x1b[%dm%s\x1b[0m ' % (colour, sign) if painted else sign + ' '), err)
+            self.assertEqual(painted, '\x1b' in err)
 
-    @rows([(b'', ''), (b'text', 'text\n'), (b'a\tb\n', 'a\tb\n'),
-           (b'{"NaN": NaN}', '{"NaN": NaN}\n'), (b'[' * 9000, '[' * 9000 + '\n'),
-           (b'\x1b]0;x\x07\x9b\xff\xe2\x80\xae\xc2\x85\n',
-            '\\u001b]0;x\\u0007\\x9b\\xff\\u202e\\u0085\n')])
+    @rows([(b'', ''), (b'text', 'text\n'), (b'a\tb\n', 'a\tb\n'), (b'[' * 9000, '[' * 9000 + '\n'),
+           (b'{"NaN": NaN}', '{"NaN": NaN}\n'), (b'\x1b]0;x\x07\x9b\xff\xe2\x80\xae\xc2\x85\n',
+                                                 '\\u001b]0;x\\u0007\\x9b\\xff\\u202e\\u0085\n')])
     def test_what_is_not_json_is_shown_as_it_is(self, body, expected):
         self.assertEqual((0, expected, ''), self.get(Answer(200, body), tty=('stdout',)))
 
     def test_an_ascii_terminal_gets_escapes_for_what_it_cannot_show(self):
-        for no_colour, text in ('1', '"%s"'), ('', '\x1b[32m"%s"\x1b[0m'):
-            self.assertEqual((0, '[\n  %s\n]\n' % (text % '\\u6f22OK\\u2026'), ''), self.get(
-                Answer(200, '["漢✔…"]'), tty=('stdout',), encoding='ascii',
-                env={'NO_COLOR': no_colour}))
+        self.assertEqual((0, '[\n  "\\u6f22OK\\u2026"\n]\n', ''), self.get(Answer(
+            200, '["漢✔…"]'), tty=('stdout',), encoding='ascii', env={'NO_COLOR': '1'}))
         self.assertEqual((0, '', 'OK Already logged out\n'),
                          self.call('logout', encoding='ascii', env={'NOTION_API_TOKEN': None}))
 
-    # Redaction --------------------------------------------------------------------------------
-
     def test_verbose_shows_request_and_answer_without_secrets(self):
-        self.sandbox.send_date = False
         body = '{"token": "other-\\"secret", "echo":\n"Bearer %s"}\n' % CANARY
         self.sandbox.on('POST', '/v1/x', Answer(200, body, [('Set-Cookie', 'a=1'),
                                                             ('X-Echo', CANARY)]))
-        result = self.call('api', 'v1/x', 'q==1', 'a[token]=hush', 'Cookie:x=y', '-v',
-                           secrets_ok=True)
-        self.assertEqual((0, body, '''\
-> POST {origin}/v1/x?q=1
-> Host: {peer}
-> Authorization: [redacted]
-> Notion-Version: 2026-03-11
-> User-Agent: ntn.py/{version} Python/{python[0]}.{python[1]}
-> Accept: application/json
-> Accept-Encoding: gzip
-> Content-Type: application/json
-> Cookie: [redacted]
-> Content-Length: 22
->
-> {{"a":{{"token":"[redacted]"}}}}
-< 200 OK
-< Content-Type: application/json
-< Set-Cookie: [redacted]
-< X-Echo: [redacted]
-< Content-Length: 78
-<
-< {{"token": "[redacted]", "echo":
-< "Bearer [redacted]"}}
-<
-'''.format(origin=self.sandbox.origin, peer=self.peer, version=ntn.VERSION,
-           python=sys.version_info)), result)
+        code, out, err = self.call('api', 'v1/x', 'q==1', 'a[token]=hush', 'Cookie:x=y', '-v',
+                                   secrets_ok=True)
+        self.assertEqual((0, body), (code, out))
+        self.assertNotRegex(err, 'canary|secret|hush|a=1|x=y')
+        for line in ('> POST %s/v1/x?q=1' % self.sandbox.origin, '> Authorization: [redacted]',
+                     '> Cookie: [redacted]', '> {"a":{"token":"[redacted]"}}', '< 200 OK',
+                     '< Set-Cookie: [redacted]', '< X-Echo: [redacted]',
+                     '< {"token": "[redacted]", "echo":\n< "Bearer [redacted]"}'):
+            self.assertIn(line + '\n', err)
 
-    @rows(['Authorization:Bearer ntn_canary_inline', 'Cookie:ntn_canary_inline',
-           'Proxy-Authorization:Basic ntn_canary_inline', 'Cookie:ntn_canary_inline\u3000'])
+    @rows(['Authorization:Bearer ntn_canary_inline', 'Proxy-Authorization:Basic ntn_canary_inline',
+           'Cookie:ntn_canary_inline\u3000', 'Authorization:\u00a0', 'Cookie:\u3000'])
     def test_a_secret_given_inline_is_redacted_wherever_it_comes_back(self, header):
-        answer = Answer.error(400, 'c', 'Bearer ntn_canary_inline',
-                              [('X-Echo', 'ntn_canary_inline')])
+        secret = 'ntn_canary_inline' if 'ntn' in header else ''
+        answer = Answer.error(400, 'c', 'Bearer ' + secret, [('X-Echo', secret)])
         self.assertEqual((5, ''), self.get(answer, header, '-v')[:2])
-
-    @rows(['Authorization:\u00a0', 'Cookie:\u3000'])
-    def test_a_secret_that_is_blank_is_no_fault(self, header):
-        self.assertEqual((0, '{}\n', ''), self.get(Answer(200, '{}'), header))
 
     def test_verbose_shows_a_login_without_session_and_token(self):
         self.assertEqual(0, self.call('login', '--no-browser', '-v').code)
@@ -2079,6 +1854,7 @@ class ConsoleTest(ApiCase):
         console.secrets.update(['ntn_abcdefgh', 'ntn_abcdefgh_and_more', 'short'])
         self.assertEqual('[redacted] [redacted] short', console.redact(
             'ntn_abcdefgh_and_more ntn_abcdefgh short'))
+
 # ---- 5 HTTP --------------------------------------------------------------------------------------
 
 SHORT = '{"text": "0123456789abcdef"}\n'
@@ -2086,37 +1862,22 @@ LONG = '{"text": "%s"}\n' % ('0123456789abcdef' * 9000)  # more than two reads
 GZIP = ('Content-Encoding', 'gzip')
 CHUNKED, WHOLE = head('Transfer-Encoding: chunked'), b'2\r\n{}\r\n0\r\n\r\n'
 NO_ERROR = 'the server sent nothing instead of a Notion error.'
-INCOMPLETE = 'the answer is not complete'
 NOT_HTTP = 'the answer is not HTTP: '
+HALF_ZIP, INCOMPLETE = 'the compressed answer is not complete', 'the answer is not complete'
 CONTRADICTION = 'its headers contradict each other or HTTP'
-
 
 def zipped(*parts):
     """These texts compressed, each by itself, one after the other."""
     return b''.join(Answer(body=part, encoding='gzip').body for part in parts)
 
-
-class RequestOnTheWireTest(ApiCase):
+class AnswerTest(ApiCase):
     def test_headers_keep_their_order_and_repeats_and_replace_the_defaults(self):
         self.get(Answer(), 'X-A:1', 'X-b:2', 'user-agent:mine', 'X-A:3', 'x-a:')
         self.assertEqual([
             ('Host', self.peer), ('Authorization', 'Bearer ' + CANARY),
             ('Notion-Version', '2026-03-11'), ('Accept', 'application/json'),
-            ('Accept-Encoding', 'gzip'),
-            ('X-A', '1'), ('X-b', '2'), ('user-agent', 'mine'), ('X-A', '3'),
-        ], self.sandbox.requests[0].headers)
-
-    @rows([('-X GET', None, None), ('-X DELETE', None, None), ('-X HEAD', None, None),
-           ('-X POST', None, '0'), ('-X PATCH', None, '0'), ('-X PUT', None, '0'),
-           ('-d [1]', 'application/json', '3'), ('-X DELETE a=ü', 'application/json', '10'),
-           ('a=1 content-type:text/plain', 'text/plain', '9')])
-    def test_a_body_comes_with_type_and_length_and_a_post_without_one_has_length_0(
-            self, argv, content_type, length):
-        for method in 'GET', 'HEAD', 'POST', 'PATCH', 'PUT', 'DELETE':
-            self.sandbox.always(method, '/v1/x', Answer())
-        self.assertEqual((0, '', ''), self.call('api', 'v1/x', *argv.split()))
-        self.assertEqual((content_type, length), tuple(map(
-            self.sandbox.requests[0].header, ['Content-Type', 'Content-Length'])))
+            ('Accept-Encoding', 'gzip'), ('X-A', '1'), ('X-b', '2'), ('user-agent', 'mine'),
+            ('X-A', '3')], self.sandbox.requests[0].headers)
 
     @rows([False, True])
     def test_an_answer_that_comes_before_the_body_was_read_is_the_answer(self, lingering):
@@ -2128,57 +1889,44 @@ class RequestOnTheWireTest(ApiCase):
             while lingering and connection.recv(1 << 20):
                 pass
         self.sandbox.server.RequestHandlerClass = refuse
-        self.write('big.json', '"%s"' % ('a' * 9000000))
-        self.assertEqual(self.fails(
-            5, 'Public API request failed (413 Content Too Large): ' + NO_ERROR),
-            self.call('api', 'v1/x', '-d', '@' + os.path.join(self.dir, 'big.json')))
+        self.assertEqual(
+            self.fails(5, 'Public API request failed (413 Content Too Large): ' + NO_ERROR),
+            self.call('api', 'v1/x', '-d', '@' + self.write('big.json', '"%s"' % ('a' * 9000000))))
 
-
-class AnswerTest(ApiCase):
-    @rows([Answer(body=LONG), Answer(body=LONG, chunked=1000), raw(head() + LONG.encode()),
-           Answer(body=LONG, encoding='gzip'), Answer(body=LONG, encoding='gzip', chunked=7),
-           Answer(body=zipped(LONG[:1000], LONG[1000:]), headers=[GZIP], chunked=9),
-           Answer(body=zipped(LONG[:9], LONG[9:]), headers=[('Content-Encoding', 'X-GZip')]),
-           Answer(body=LONG, headers=[('Content-Encoding', 'identity')]),
-           Answer(body=LONG, headers=[('Content-Length', str(len(LONG)))])])  # twice, that is
-    def test_a_body_comes_out_the_same_however_it_was_framed_and_encoded(self, answer):
-        self.assertEqual((0, LONG, ''), self.get(answer))
-
-    @rows([('GET', Answer(204)), ('DELETE', Answer(204)), ('GET', Answer(200)),
-           ('PATCH', Answer(204, headers=[('Content-Length', '5')])),
-           ('GET', Answer(200, chunked=5)), ('GET', Answer(200, headers=[GZIP])),
-           ('HEAD', Answer(200, 'hello')), ('HEAD', Answer(200, 'hello', encoding='gzip')),
-           ('HEAD', Answer(200, 'hello', chunked=1))])
-    def test_an_answer_without_a_body_prints_nothing(self, method, answer):
+    @rows([('GET', answer, LONG) for answer in (
+        Answer(body=LONG), Answer(body=LONG, chunked=1000), raw(head() + LONG.encode()),
+        Answer(body=LONG, encoding='gzip', chunked=7),
+        Answer(body=zipped(LONG[:1000], LONG[1000:]), headers=[GZIP], chunked=9),
+        Answer(body=zipped(LONG[:9], LONG[9:]), headers=[('Content-Encoding', 'X-GZip')]),
+        Answer(body=LONG, headers=[('Content-Encoding', 'identity')]),
+        Answer(body=LONG, headers=[('Content-Length', str(len(LONG)))]))] + [  # twice, that is
+        (method, answer, '') for method, answer in (
+            ('DELETE', Answer(204)), ('GET', Answer(200, headers=[GZIP])),
+            ('PATCH', Answer(204, headers=[('Content-Length', '5')])),
+            ('GET', Answer(200, chunked=5)), ('HEAD', Answer(200, 'hello', encoding='gzip')),
+            ('HEAD', Answer(200, 'hello', chunked=1)))] + [
+        ('GET', raw(data), '{}') for data in (
+            head('Content-Length: 2 ') + b'{}', head('TRANSFER-Encoding:\tChunked') + WHOLE,
+            b'HTTP/1.1 100 Continue\r\n\r\n' + head('Content-Length: 2') + b'{}')])
+    def test_a_body_comes_out_the_same_however_it_was_framed_and_encoded(self, method, answer, out):
         self.sandbox.on(method, '/v1/x', answer)
-        self.assertEqual((0, '', ''), self.call('api', 'v1/x', '-X', method))
-
-    @rows([head('Content-Length: 2 ') + b'{}', head('TRANSFER-Encoding:\tChunked') + WHOLE,
-           b'HTTP/1.1 100 Continue\r\n\r\n' + head('Content-Length: 2') + b'{}'])
-    def test_what_http_allows_is_taken(self, data):
-        self.assertEqual((0, '{}', ''), self.get(raw(data)))
+        self.assertEqual((0, out, ''), self.call('api', 'v1/x', '-X', method))
 
     @rows([
         (Answer(body='12345', length=7), '12345', '2 bytes missing'),
-        (Answer(body='12345', length=6), '12345', '1 byte missing'),
         (Answer(length=1), '', '1 byte missing'),
         (raw(CHUNKED + b'3\r\nabc\r\n'), 'abc', INCOMPLETE),
         (raw(CHUNKED + b'9\r\nabc'), 'abc', INCOMPLETE),
         (raw(CHUNKED + b'3\r\nabc\r\nodd\r\n'), 'abc', INCOMPLETE),
-        (Answer(body=zipped(SHORT)[:-9], headers=[GZIP]), SHORT,
-         'the compressed answer is not complete'),
-        (Answer(body=zipped(SHORT)[:-1], headers=[GZIP], chunked=5), SHORT,
-         'the compressed answer is not complete'),
+        (Answer(body=zipped(SHORT)[:-9], headers=[GZIP]), SHORT, HALF_ZIP),
+        (Answer(body=zipped(SHORT)[:-1], headers=[GZIP], chunked=5), SHORT, HALF_ZIP),
         (Answer(body=zipped(SHORT), headers=[GZIP], length=99), SHORT,
          '%d bytes missing' % (99 - len(zipped(SHORT)))),
         (Answer(body='no gzip', headers=[GZIP]), '',
          'Error -3 while decompressing data: incorrect header check'),
         (cut(), '', 'no answer'),
-        (cut(b'\r\n'), '', NOT_HTTP + 'BadStatusLine'),
         (cut(b'SSH-2.0-OpenSSH_9.6\r\n'), '', NOT_HTTP + 'BadStatusLine'),
         (cut(b'HTTP/3.0 200 OK\r\n\r\n'), '', NOT_HTTP + 'UnknownProtocol'),
-        (cut(b'HTTP/1.1 abc OK\r\n\r\n'), '', NOT_HTTP + 'BadStatusLine'),
-        (cut(b'HTTP/1.1 200 ' + b'x' * 70000), '', NOT_HTTP + 'LineTooLong'),
         (cut(head('X-Long: ' + 'x' * 70000)), '', NOT_HTTP + 'LineTooLong'),
         (drip(itertools.chain([head()[:-2]], itertools.repeat(b'X-More: 1\r\n' * 100))), '',
          NOT_HTTP + 'HTTPException'),
@@ -2193,7 +1941,7 @@ class AnswerTest(ApiCase):
         (raw(head('Transfer-Encoding: gzip, chunked') + WHOLE), '', CONTRADICTION),
         (raw(head('Transfer-Encoding: chunked ') + WHOLE), '', CONTRADICTION),  # unread by Python
     ] + [(raw(head('Content-Length: ' + length) + b'{}'), '', CONTRADICTION)
-         for length in ('', '+2', '-2', '0x2', '1_0', '2, 2', '2.0', '\xb2', '9' * 19)])
+         for length in ('', '+2', '-2', '0x2', '1_0', '2, 2', '\xb2', '9' * 19)])
     def test_an_answer_that_is_broken_is_a_failure_after_what_came(self, answer, out, how):
         self.assertEqual(self.broken(how, out), self.get(answer))
 
@@ -2204,22 +1952,11 @@ class AnswerTest(ApiCase):
         self.assertEqual([], [whole[:end] for end, result in results if result.code != 5])
         self.assertIn('{', [result.out for _, result in results])
 
-    def test_hostile_lines_of_a_head_stay_lines_of_their_own_and_cannot_act_on_the_terminal(self):
-        answer = raw(head('X-Escape: \x1b[2J\x9b1m', 'X-Nul: a\0b', 'X-A: 1',
-                          'X-Fold: one\r\n  two\r\n\tthree', 'X-B: 2', 'x-a: 3', 'X-Empty:',
-                          'Content-Length: 2') + b'{}')
-        self.assertEqual((0, 'HTTP/1.1 200 OK\nX-Escape: \\u001b[2J\\u009b1m\nX-Nul: a\\u0000b\n'
-                             'X-A: 1\nX-Fold: one two three\nX-B: 2\nx-a: 3\nX-Empty:\n'
-                             'Content-Length: 2\n\n{}', ''), self.get(answer, '-i'))
-        self.assertEqual(self.fails(
-            5, 'Public API request failed (500 \\u001b]0;title\\u0007): ' + NO_ERROR), self.get(
-                raw(b'HTTP/1.1 500 \x1b]0;title\x07\r\nContent-Length: 0\r\n\r\n')))
-
-    @rows([(status, *row) for status in (301, 302, 303, 307, 308) for row in (
+    @rows(zip([301, 302, 303, 307, 308], *zip(
         ('GET', 'http://{other}/v1/y?token=1', 'http://{other}'),
         ('POST', 'http://ann:pw@{other}/', 'another address'), ('GET', '/v1/y', 'another address'),
         ('GET', '//elsewhere.invalid/\x1b[2J', 'another address'),
-        ('PATCH', 'file:///etc/passwd', 'another address'))])
+        ('PATCH', 'file:///etc/passwd', 'another address'))))
     def test_no_redirect_is_followed_and_the_token_goes_nowhere(
             self, status, method, location, shown):
         with Sandbox() as other:
@@ -2231,9 +1968,6 @@ class AnswerTest(ApiCase):
                 'followed.' % (status, http.client.responses[status], shown.format(other=address)),
                 'Check NOTION_API_BASE_URL.'), self.call('api', 'v1/x', '-X', method))
             self.assertEqual(([], 1), (other.requests, len(self.sandbox.requests)))
-
-
-# ---- 5 HTTP: limits ------------------------------------------------------------------------------
 
 class LimitTest(ApiCase):
     def trickle(self, start):
@@ -2262,24 +1996,19 @@ class LimitTest(ApiCase):
             self.assertEqual(self.fails(*expected), self.get(answer, '--timeout=.05'))
 
     def test_timeout_covers_a_tls_handshake_and_the_look_up_of_the_name(self):
-        origin = {'NOTION_API_BASE_URL': 'https://' + self.peer}
+        line = {'NOTION_API_BASE_URL': 'https://' + self.peer}, 'api', 'v1/x', '--timeout=.1'
         self.sandbox.server.RequestHandlerClass = lambda *_: self.sandbox.stopping.wait(30)
-        self.assertEqual(self.late('0.1'), self.get_with(origin, '--timeout=.1'))
+        self.assertEqual(self.late('0.1'), self.call_with(*line))
         self.patch(socket, 'getaddrinfo', lambda *_, **__: self.sandbox.stopping.wait(30))
-        self.assertEqual(self.late('0.1'), self.get_with(origin, '--timeout=.1'))
+        self.assertEqual(self.late('0.1'), self.call_with(*line))
 
-    def test_without_a_limit_no_progress_for_a_minute_is_too_long(self):
+    def test_without_a_limit_no_progress_for_a_minute_is_too_long_and_slowness_is_not(self):
         self.assertEqual(60, ntn.IDLE_TIMEOUT)
-        self.limit(IDLE_TIMEOUT=0.05)
-        self.assertEqual(self.late('0.05', hint='Try again later.'),
-                         self.get(hang(self.sandbox.stopping)))
-
-    def test_without_a_limit_a_slow_answer_may_take_longer_than_that(self):
-        self.limit(IDLE_TIMEOUT=0.5)
-        steps = (b'1' for _ in range(12) if not self.sandbox.stopping.wait(0.05))
+        self.limit(IDLE_TIMEOUT=0.3)
+        steps = (b'1' for _ in range(12) if not self.sandbox.stopping.wait(0.04))
         self.assertEqual((0, '1' * 12, ''), self.get(drip(itertools.chain([head()], steps))))
-
-    # Memory and time that a hostile server can take -----------------------------------------------
+        self.assertEqual(self.late('0.3', hint='Try again later.'),
+                         self.get(hang(self.sandbox.stopping)))
 
     bomb = staticmethod(functools.lru_cache(maxsize=None)(lambda: zipped(' ' * (64 << 20)) * 4))
     LIMITED = ('import os, resource, sys\n'
@@ -2295,44 +2024,25 @@ class LimitTest(ApiCase):
             'is larger than 64 MiB.'),
            ('login', 200, 5, 'The answer is larger than 1 MiB.'),
            ('login poll', 200, 5, 'The answer is larger than 1 MiB.')])
-    def test_256_mib_that_come_as_little_gzip_need_no_192(self, text, status, code, what):
+    def test_256_mib_that_come_as_little_gzip_need_no_192(self, line, status, code, what):
         if termios is None:
             self.skipTest('memory cannot be limited here')
-        self.assertEqual(0, self.call('login', '--no-browser').code)
+        self.store_pending()
         for key in [('GET', '/v1/x'), ('GET', '/v1/users/me'), ('GET', '/openapi.json'),
-                    ('POST', '/api/v3/workersCliLoginInit'),
-                    ('POST', '/api/v3/workersCliLoginRedeem')]:
+                    ('POST', INIT), ('POST', REDEEM)]:
             self.sandbox.always(*key, Answer(status, self.bomb(), [GZIP]))
-        process = self.spawn(*text.split(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        process = self.spawn(*line.split(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                              prefix=[sys.executable, '-c', self.LIMITED])
         err = to_text(process.communicate(timeout=60)[1])
         expected = self.fails(code, what.format(origin=self.sandbox.origin)).err if code else ''
         self.assertEqual((code, expected), (
             process.returncode, ''.join(err.partition('error: ')[1:])))
 
-    @rows([lambda size: raw(head('X: a' + ' ' * size + 'b', 'Content-Length: 0')),
-           lambda size: Answer.error(400, 'x', 'a' + ' ' * size + 'b' + '\n' * size),
-           lambda size: Answer(200, '"token"' + ' ' * size + '"token": "' + '\\' * size),
-           lambda size: Answer(429, '', [('Retry-After', '1' * size), ('Date', '1 ' * size)])])
-    def test_four_times_as_much_takes_about_four_times_as_long(self, make):
-        def cost(size):
-            times = []
-            for _ in range(3):
-                start = time.process_time()
-                self.get(make(size), '-v')
-                times.append(time.process_time() - start)
-            return min(times)
-        self.assertLess(cost(32000), 10 * cost(8000))
-
-
-# ---- 5 HTTP: the way to Notion -------------------------------------------------------------------
-
 # The scheme of the API's origin; how a request goes there; the variables that say so.
 WAYS = '''
 http   direct     HTTPS_PROXY={url}
 http   direct     http_proxy=
 http   forwarded  http_proxy={url}
-http   forwarded  HTTP_PROXY={url}
 http   forwarded  http_proxy={url} HTTP_PROXY=http://127.0.0.1:1
 http   forwarded  all_proxy={url}
 http   forwarded  http_proxy={user}{address}
@@ -2344,54 +2054,14 @@ http   direct     HTTP_PROXY={url} NO_PROXY=example.com,127.0.0.1
 http   direct     HTTP_PROXY={url} no_proxy={peer}
 http   direct     HTTP_PROXY={url} NO_PROXY=*
 http   forwarded  HTTP_PROXY={url} NO_PROXY=example.com
-https  direct     http_proxy={url}
 https  direct     https_proxy={url} no_proxy=127.0.0.1
-https  tunnelled  https_proxy={url}
 https  tunnelled  ALL_PROXY={url}
 https  tunnelled  https_proxy={url} REQUEST_METHOD=GET
 https  tunnelled  https_proxy=http://{user}proxy.example:{port}
 '''.strip().split('\n')
-
-UNSUPPORTED = ", which Python's standard library cannot use."
-PROXIES = [  # that cannot be used: the variable; its value; what is said of it
-    ('ALL_PROXY', 'socks5://{user}127.0.0.1:1', 'is a SOCKS5 proxy' + UNSUPPORTED),
-    ('all_proxy', 'socks5h://127.0.0.1:1', 'is a SOCKS5H proxy' + UNSUPPORTED),
-    ('HTTP_PROXY', 'socks4://{user}127.0.0.1:1', 'is a SOCKS4 proxy' + UNSUPPORTED),
-    ('http_proxy', 'https://{user}127.0.0.1:1', 'is a HTTPS proxy' + UNSUPPORTED),
-] + [('HTTP_PROXY', value, 'has no valid address.') for value in (
-    'http://', 'http://{user}', 'http://127.0.0.1:99999', 'http://{user}127.0.0.1:port',
-    'http://[::1', 'http://ann:canary%20%4042/@127.0.0.1:1')]
-
-PROXY_ANSWERS = [  # the proxy's answer; what is said of it; what to do
-    (answer, 'Cannot reach Notion: the proxy {address} refused to connect to 127.0.0.1 (%d).'
-     % status, 'Check user name and password in the proxy variable, or add the host to NO_PROXY.')
-    for answer, status in ((b'HTTP/1.1 403 Fil\x1btered\r\n\r\n', 403), (b'', 407))
-] + [(b'SSH-2.0\r\n', 'The connection to the proxy {address} (for 127.0.0.1) broke off ('
-      + NOT_HTTP + 'BadStatusLine).', 'Try again.')]
-
 OLD = sys.version_info < (3, 7)  # there ssl does not tell why
 NO_BUNDLE = 'Unset SSL_CERT_FILE, or set it to a bundle of CA certificates.'
-
-
-def untrusted(why):
-    return ('the certificate of 127.0.0.1 is not trusted (%s).' % (
-        'CERTIFICATE_VERIFY_FAILED' if OLD else why),
-        'If your network inspects TLS, set SSL_CERT_FILE to its CA certificate.')
-
-
-CERTIFICATES_REFUSED = [  # the server's; which one is trusted; what is said; what to do
-    ('127.0.0.1', 'elsewhere.invalid') + untrusted('self-signed certificate'),
-    ('inspected', '127.0.0.1') + untrusted('unable to get local issuer certificate'),
-    ('in 2020', '') + (untrusted('') if OLD else (
-        'the certificate of 127.0.0.1 is not trusted (certificate has expired).',
-        "Check this machine's clock.")),
-    ('elsewhere.invalid', '', 'the certificate is not one for 127.0.0.1.',
-     'Another server answers for it: a proxy, a captive portal or a wrong address.'),
-    ('127.0.0.1', 'missing.pem', '127.0.0.1 cannot be verified: SSL_CERT_FILE names '
-     '{dir}/missing.pem, which does not exist.', NO_BUNDLE),
-    ('127.0.0.1', 'empty.pem', '127.0.0.1 cannot be verified: SSL_CERT_FILE names '
-     '{dir}/empty.pem, which holds no certificate.', NO_BUNDLE)]
-
+INSPECTS = 'If your network inspects TLS, set SSL_CERT_FILE to its CA certificate.'
 
 class WayTest(ProxyCase):
     """Each trouble once through `api` and once through `doctor`, which say the same of it."""
@@ -2409,6 +2079,8 @@ class WayTest(ProxyCase):
                       port=self.address.split(':')[1], dir=self.dir)
         variables = {name: text.format(**places) for name, text in variables.items()}
         what, hint = what.format(**places), hint.format(**places)
+        if what and not what.startswith('The '):
+            what = 'Cannot reach Notion: ' + what
         expected = self.fails(5, what, hint) if what else Result(0, '{"secure": true}\n', '')
         self.assertEqual(expected, self.plain(self.call_with(
             variables, 'api', 'v1/x', '--timeout=%g' % ntn.DOCTOR_LIMIT,
@@ -2430,8 +2102,8 @@ class WayTest(ProxyCase):
     @staticmethod
     def plain(result):
         """As OpenSSL 3 spells it."""
-        out, err = (text.replace('self signed', 'self-signed') for text in result[1:])
-        return Result(result.code, out, err)
+        return Result(result.code, *(each.replace('self signed', 'self-signed')
+                                     for each in result[1:]))
 
     @rows(WAYS)
     def test_what_the_variables_say_of_proxies_is_done_and_the_password_stays_there(self, row):
@@ -2445,13 +2117,17 @@ class WayTest(ProxyCase):
         lines = self.proxy.heads[0] if self.proxy.heads else ['']
         self.assertEqual({'direct': '', 'forwarded': 'GET http://%s/v1/x' % self.peer,
                           'tunnelled': 'CONNECT ' + self.peer}[way], lines[0].split(' HTTP')[0])
-        if way == 'tunnelled':
-            self.assertNotIn(CANARY, ''.join(lines))
+        self.assertFalse(way == 'tunnelled' and CANARY in ''.join(lines))
         self.assertEqual([('Bearer ' + CANARY, None)] * 2, [
             (each.header('Authorization'), each.header('Proxy-Authorization'))
             for each in self.sandbox.requests])
 
-    @rows(PROXIES)
+    @rows([(name, '%s://{user}127.0.0.1:1' % kind.lower(), "is a %s proxy, which Python's standard "
+            'library cannot use.' % kind) for name, kind in (
+        ('ALL_PROXY', 'SOCKS5'), ('all_proxy', 'SOCKS5H'), ('http_proxy', 'HTTPS'))] + [
+        ('HTTP_PROXY', value, 'has no valid address.') for value in (
+            'http://{user}', 'http://127.0.0.1:99999', 'http://{user}127.0.0.1:port',
+            'http://[::1', 'http://ann:canary%20%4042/@127.0.0.1:1')])
     def test_a_proxy_that_cannot_be_used_is_refused_by_the_name_of_its_variable(
             self, name, value, what):
         what = 'The proxy in %s %s' % (name.upper(), what)
@@ -2459,7 +2135,13 @@ class WayTest(ProxyCase):
         self.check({name: value}, what, hint, Proxy=('error', what, hint))
         self.assertEqual([], self.sandbox.requests)
 
-    @rows(PROXY_ANSWERS)
+    REFUSED = 'the proxy {address} refused to connect to 127.0.0.1 (%d).'
+    PASSWORD = 'Check user name and password in the proxy variable, or add the host to NO_PROXY.'
+
+    @rows([(b'HTTP/1.1 403 Fil\x1btered\r\n\r\n', REFUSED % 403, PASSWORD),
+           (b'', REFUSED % 407, PASSWORD),
+           (b'SSH-2.0\r\n', 'The connection to the proxy {address} (for 127.0.0.1) broke off ('
+            + NOT_HTTP + 'BadStatusLine).', 'Try again.')])
     def test_a_proxy_that_will_not_connect_is_named(self, refusal, what, hint):
         self.proxy.refusal = refusal
         for user in [self.USER] if refusal else ['', 'ann:wrong-canary@']:
@@ -2467,15 +2149,28 @@ class WayTest(ProxyCase):
                         'https_proxy': 'http://' + user + self.address}, what, hint, self.address)
         self.assertEqual([], self.sandbox.requests)
 
-    @rows(CERTIFICATES_REFUSED)
+    @rows([  # the server's certificate; the one that is trusted; what is said; what to do
+        ('127.0.0.1', 'elsewhere.invalid', 'self-signed certificate', INSPECTS),
+        ('inspected', '127.0.0.1', 'unable to get local issuer certificate', INSPECTS),
+        ('in 2020', '', 'certificate has expired', INSPECTS if OLD else
+         "Check this machine's clock."),
+        ('elsewhere.invalid', '', 'the certificate is not one for 127.0.0.1.',
+         'Another server answers for it: a proxy, a captive portal or a wrong address.'),
+        ('127.0.0.1', 'missing', '{dir}/missing, which does not exist.', NO_BUNDLE),
+        ('127.0.0.1', 'empty', '{dir}/empty, which holds no certificate.', NO_BUNDLE)])
     def test_a_certificate_must_vouch_for_this_host_now_also_behind_a_proxy(
             self, name, trusted, what, hint):
-        self.write('empty.pem', '')
+        self.write('empty')
         tls, checks = self.serve_tls(name, trusted), {}
         if hint == NO_BUNDLE:
-            checks['CA certificates'] = 'error', what.partition(': ')[2].format(dir=self.dir), hint
+            what = 'SSL_CERT_FILE names ' + what
+            checks['CA certificates'] = 'error', what.format(dir=self.dir), hint
+            what = '127.0.0.1 cannot be verified: ' + what
+        elif not what.startswith('the'):
+            what = 'the certificate of 127.0.0.1 is not trusted (%s).' % (
+                'CERTIFICATE_VERIFY_FAILED' if OLD else what)
         for variables, proxy in (tls, 'none'), (dict(tls, https_proxy=self.url), self.address):
-            self.check(variables, 'Cannot reach Notion: ' + what, hint, proxy, **checks)
+            self.check(variables, what, hint, proxy, **checks)
         self.assertEqual([], self.sandbox.requests)
 
     def test_a_ca_certificate_as_companies_make_them_is_trusted_on_every_python(self):
@@ -2489,43 +2184,33 @@ class WayTest(ProxyCase):
         self.patch(sys, 'platform', platform)
         what = 'o CA certificates are installed.'
         self.check(dict(self.serve_tls(), SSL_CERT_FILE=''),
-                   'Cannot reach Notion: 127.0.0.1 cannot be verified: n' + what, hint,
+                   '127.0.0.1 cannot be verified: n' + what, hint,
                    **{'CA certificates': ('error', 'N' + what, hint)})
-
-    def test_certificates_that_nobody_needs_yet_are_missed_all_the_same(self):
-        self.check({'SSL_CERT_FILE': '/missing.pem'}, **{'CA certificates': (
-            'error', 'SSL_CERT_FILE names /missing.pem, which does not exist.', NO_BUNDLE)})
-
-    def test_a_server_without_tls_says_so(self):
-        with self.assertRaises(ssl.SSLError) as caught, socket.create_connection(
-                ('127.0.0.1', self.sandbox.port)) as connection:
-            ssl.create_default_context().wrap_socket(connection, server_hostname='x')
-        self.check({'NOTION_API_BASE_URL': 'https://{peer}'},
-                   'Cannot reach Notion: the TLS connection to 127.0.0.1 failed (%s).'
-                   % caught.exception.reason, 'Check that the address is right and speaks TLS.')
 
     def test_a_server_or_a_proxy_that_is_not_there_or_hangs_up_is_named(self):
         nowhere = '127.0.0.1:%d' % self.free_port()
-        self.check({'http_proxy': 'http://{user}' + nowhere},
-                   'Cannot reach Notion: the proxy %s (for 127.0.0.1) refuses connections.'
-                   % nowhere, 'Check the proxy variables.', nowhere)
-        self.check({'NOTION_API_BASE_URL': 'http://' + nowhere},
-                   'Cannot reach Notion: %s refuses connections.' % nowhere, 'Start the server '
-                   'that NOTION_API_BASE_URL names, or unset that to use Notion.')
+        self.check({'http_proxy': 'http://{user}' + nowhere}, 'the proxy %s (for 127.0.0.1) refuses'
+                   ' connections.' % nowhere, 'Check the proxy variables.', nowhere)
+        self.check({'NOTION_API_BASE_URL': 'http://' + nowhere}, nowhere + ' refuses connections.',
+                   'Start the server that NOTION_API_BASE_URL names, or unset that to use Notion.')
         for path in '/v1/x', '/v1/users/me':
             self.sandbox.always('GET', path, cut())
         self.check({}, 'The connection to {peer} broke off (no answer).', 'Try again.')
+        with self.assertRaises(ssl.SSLError) as caught, socket.create_connection(
+                ('127.0.0.1', self.sandbox.port)) as connection:
+            ssl.create_default_context().wrap_socket(connection, server_hostname='x')
+        self.check({'NOTION_API_BASE_URL': 'https://{peer}'}, 'the TLS connection to 127.0.0.1 '
+                   'failed (%s).' % caught.exception.reason,
+                   'Check that the address is right and speaks TLS.')
 
     def dead_address(self):
         """One that swallows what is sent to it."""
-        full, *callers = (socket.socket() for _ in range(3))
+        full, *callers = [self.enter(socket.socket()) for _ in range(3)]
         full.bind(('127.0.0.1', 0))
         full.listen(0)
         for each in callers:  # its queue is full then
             each.setblocking(False)
             each.connect_ex(full.getsockname())
-        for each in [full] + callers:
-            self.addCleanup(each.close)
         return full.getsockname()
 
     @rows([False, True])
@@ -2534,8 +2219,8 @@ class WayTest(ProxyCase):
         for path in '/v1/x', '/v1/users/me':
             self.sandbox.always('GET', path, hang(self.sandbox.stopping))
         peer = '%s:%d' % self.dead_address() if dead else self.peer
-        self.check({'NOTION_API_BASE_URL': 'http://' + peer}, 'Cannot reach Notion: %s did not '
-                   'answer in time (0.1 s).' % peer, 'Try again later.')
+        self.check({'NOTION_API_BASE_URL': 'http://' + peer},
+                   peer + ' did not answer in time (0.1 s).', 'Try again later.')
 
     def test_a_dead_address_of_a_name_does_not_hide_the_live_one(self):
         self.limit(DOCTOR_LIMIT=0.5)
@@ -2543,31 +2228,19 @@ class WayTest(ProxyCase):
                               ('127.0.0.1', self.sandbox.port)])
         self.check({'NOTION_API_BASE_URL': 'http://localhost:1'})
 
-    @rows([('notion.invalid', 'the name notion.invalid cannot be resolved'),
-           ('a..invalid', 'the name a..invalid cannot be resolved'),
-           ('a' * 64 + '.invalid', 'the name %s.invalid cannot be resolved' % ('a' * 64)),
-           ('unreachable.invalid', 'unreachable.invalid')])
+    @rows([('notion.invalid', 'the name %s cannot be resolved (%s).'),
+           ('a..invalid', 'the name %s cannot be resolved (%s).'),
+           ('a' * 64 + '.invalid', 'the name %s cannot be resolved (%s).'),
+           ('unreachable.invalid', '%s: %s.')])
     def test_a_name_that_leads_nowhere_says_what_the_system_says(self, host, what):
         self.names(notion_invalid=('127.0.0.1', 'no service'),
                    unreachable_invalid=('255.255.255.255', 443))
         with self.assertRaises(OSError) as caught:
             socket.create_connection((host.encode('ascii'), 443))
         why = getattr(caught.exception, 'strerror', None) or str(caught.exception)
-        what, hint = (what + ' (%s).' % why, 'Check the network connection and the name server.'
-                      ) if 'resolved' in what else (what + ': %s.' % why,
-                                                    'Check the network connection.')
-        self.check({'NOTION_API_BASE_URL': 'https://' + host}, 'Cannot reach Notion: ' + what, hint)
-
-    @rows(['ann:canary/x', 'ann:canary#x', 'ann:canary?x', 'ann:canary@x/', 'canary\\x/x@x'])
-    def test_no_user_info_of_an_address_is_shown_whatever_the_password(self, user):
-        for command, name in ('whoami', 'NOTION_BASE_URL'), ('debug', 'NOTION_API_BASE_URL'):
-            result = self.call(command, env={name: 'https://%s@host.example' % user})
-            self.assertEqual((2, ''), result[:2])
-            self.assertIn(name + ' must be an origin', result.err)
-            self.assertNotIn('canary', result.err)
-
-
-# ---- 5 HTTP: tries and connections ---------------------------------------------------------------
+        self.check({'NOTION_API_BASE_URL': 'https://' + host}, what % (host, why),
+                   'Check the network connection%s.' % (
+                       ' and the name server' if 'resolved' in what else ''))
 
 class RetryTest(ApiCase):
     """Waits take no time, and a pause that nobody asked for ends in .25."""
@@ -2588,19 +2261,18 @@ class RetryTest(ApiCase):
     @staticmethod
     def limited(after=None):
         """429, with what Retry-After is to say."""
-        headers = [] if after is None else [('Retry-After', after)]
-        return Answer.error(429, 'rate_limited', 'Slow down.', headers)
+        return Answer.error(429, 'rate_limited', 'Slow down.',
+                            [('Retry-After', after)] * (after is not None))
 
     @staticmethod
     def lines(*problems_and_pauses):
         return ''.join('%s Trying again in %s s (try %d of 3).\n' % (problem, pause, number)
                        for number, (problem, pause) in enumerate(problems_and_pauses, 2))
 
-    @rows([('3', 3), ('0', 0), ('60', 60), (' 7 ', 7), ('007', 7),
-           ('Thu, 01 Jan 2026 00:00:30 GMT', 30), ('Thursday, 01-Jan-26 00:00:30 GMT', 30),
-           ('Thu Jan  1 00:00:30 2026', 30), ('Fri, 31 Dec 1999 23:59:59 GMT', 0),
-           (None, 1.25), ('', 1.25), ('soon', 1.25), ('-5', 1.25), ('1.5', 1.25), ('²', 1.25),
-           ('Thu, 99 Foo 2026 00:00:30 GMT', 1.25)])
+    @rows([('3', 3), ('0', 0), ('60', 60), (' 7 ', 7), ('Thu, 01 Jan 2026 00:00:30 GMT', 30),
+           ('Thursday, 01-Jan-26 00:00:30 GMT', 30), ('Thu Jan  1 00:00:30 2026', 30),
+           ('Fri, 31 Dec 1999 23:59:59 GMT', 0), (None, 1.25), ('', 1.25), ('-5', 1.25),
+           ('1.5', 1.25), ('²', 1.25), ('Thu, 99 Foo 2026 00:00:30 GMT', 1.25)])
     def test_the_waits_are_those_asked_for(self, after, pause):
         self.assertEqual((Result(0, '{}\n', self.lines((self.SLOW, pause))), [pause], 2),
                          self.run_with(self.limited(after), self.DONE))
@@ -2611,10 +2283,8 @@ class RetryTest(ApiCase):
         self.sandbox.date_offset, self.sandbox.send_date = offset, tells
         self.assertEqual([20], self.run_with(self.limited(until), self.DONE)[1])
 
-    @rows([(['61'], [], 61), (['86400'], [], 86400), (['9999999999'], [], 9999999999),
-           (['Thu, 01 Jan 2026 01:00:00 GMT'], [], 3600), (['40', '21'], [40], 21),
-           ([None, '59'], [1.25], 59),
-           (['20', '20', '2'], [20, 20], 2)])  # the tries are used up
+    @rows([(['61'], [], 61), (['9999999999'], [], 9999999999), (['40', '21'], [40], 21),
+           ([None, '59'], [1.25], 59), (['20', '20', '2'], [20, 20], 2)])  # the tries are used up
     def test_what_asks_for_more_than_a_minute_in_all_fails_at_once_and_says_how_long(
             self, after, waits, asked):
         failed = self.fails(5, 'Public API request failed (429 Too Many Requests rate_limited): '
@@ -2624,43 +2294,32 @@ class RetryTest(ApiCase):
         self.assertEqual((Result(5, '', err), waits, len(after)), self.run_with(
             *map(self.limited, after), argv=['a=1'], method='POST'))
 
-    @rows(itertools.product(
-        ['GET', 'HEAD', 'DELETE', 'POST', 'PATCH', 'PUT'],
-        [400, 404, 408, 409, 429, 500, 501, 502, 503, 504, 505, 529], [True, False]))
-    def test_which_answers_are_tried_again_with_which_methods(self, method, status, retry):
-        again = retry and (status in (429, 529) or (
-            status in (500, 502, 503, 504) and method in ('GET', 'HEAD', 'DELETE')))
-        result, waits, count = self.run_with(*[Answer(status)] * 3, method=method, argv=[
-            '-X', method] + ([] if retry else ['--no-retry']))
+    @rows(itertools.product(['GET', 'HEAD', 'DELETE', 'POST', 'PATCH', 'PUT'],
+                            [408, 429, 500, 501, 502, 503, 504, 505, 529, None], [True, False]))
+    def test_what_is_tried_again_with_which_methods(self, method, status, retry):
+        again = retry and (status in (429, 529) or method in ('GET', 'HEAD', 'DELETE') and (
+            status in (500, 502, 503, 504, None)))
+        result, waits, count = self.run_with(*[Answer(status) if status else cut()] * 3,
+                                             method=method, argv=['-X', method] + (
+                                                 [] if retry else ['--no-retry']))
         self.assertEqual((5, [1.25, 2.25] if again else [], 3 if again else 1),
                          (result.code, waits, count))
-        answered = 'Notion answered %s.' % ('%d %s' % (
-            status, http.client.responses.get(status, ''))).strip()
-        self.assertEqual(self.lines((answered, 1.25), (answered, 2.25)) if again else '',
+        why = ('Notion answered %s' % ('%s %s' % (
+            status, http.client.responses.get(status, ''))).strip() if status else
+            'The connection to %s broke off (no answer)' % self.peer) + '.'
+        self.assertEqual(self.lines((why, 1.25), (why, 2.25)) if again else '',
                          result.err.partition('error: ')[0])
-
-    @rows(['GET', 'HEAD', 'DELETE', 'POST', 'PATCH', 'GET --no-retry'])
-    def test_a_connection_cut_before_the_answer_is_tried_again_where_it_cannot_hurt(self, text):
-        method, *flags = text.split()
-        expected = self.broken('no answer'), [], 1
-        if text in ('GET', 'HEAD', 'DELETE'):
-            expected = Result(0, '' if text == 'HEAD' else '{}\n', self.lines((
-                'The connection to %s broke off (no answer).' % self.peer, 1.25))), [1.25], 2
-        self.assertEqual(expected, self.run_with(
-            cut(), self.DONE, argv=['-X', method] + flags, method=method))
 
     def test_a_limit_is_for_one_try_and_the_pause_after_it_does_not_count(self):
         self.clock.on_sleep = lambda: time.sleep(0.7)
         result, _, _ = self.run_with(self.limited('1'), self.DONE, argv=['--timeout=.5'])
         self.assertEqual((0, [1, 1]), (result.code, self.connections()))
 
-    @rows([(), ('-v',), ('-i',), ('-v', '-i')])
+    @rows([(), ('-v',), ('-i',)])
     def test_a_body_that_breaks_off_is_not_tried_again(self, *argv):
         result, waits, count = self.run_with(Answer(200, 'abc', length=9), argv=argv)
         self.assertEqual((5, 'abc', [], 1), (
             result.code, result.out.rpartition('\n')[2], waits, count))
-
-    # The connection that the tries and the pages share --------------------------------------------
 
     def connections(self):
         """The number of the connection that each request came by, from 1."""
@@ -2697,51 +2356,31 @@ class RetryTest(ApiCase):
         result, _, count = self.run_with(give, self.DONE)
         self.assertEqual((0, '{}\n', 2, 1), result[:2] + (count, result.err.count('Trying')))
         self.assertEqual([1, 2], self.connections())
+
 # ---- 6 State: files ------------------------------------------------------------------------------
 
-STATE = 'auth.json', 'config.json', 'workspaces.json', PENDING
-REPAIR = 'Repair it, or move it away and run `ntn login` again.'
 NO_SPACE = "Check the directory's permissions and free space, or set NOTION_HOME elsewhere."
 LOGGED_IN = '✔ Logged in to workspace Acme\n  The token is stored in %s\n'
 STAYS = '  Forgotten: %s. At Notion the token stays valid until you revoke it in your settings.\n'
 LOGGED_OUT = Result(0, '', '✔ Logged out\n' + STAYS % 'Acme')
-APPROVED = Answer.json({'status': 'confirmed', 'token': 'ntn_canary_login_1', 'spaceId': WORKSPACE,
-                        'spaceName': 'Acme'})
-REDEEM_PATH = '/api/v3/workersCliLoginRedeem'
-
+ALREADY_OUT = Result(0, '', '✔ Already logged out\n')
+PRIVATE = {'.': '700', 'cache': '700', 'cache/.lock': '600', '.lock': '600', 'auth.json': '600',
+           'config.json': '600', 'workspaces.json': '600'}
 
 class StateCase(Case):
-
-    def path(self, name):
-        return os.path.join(self.home, name)
-
-    def read(self, name):
-        with open(self.path(name), 'rb') as file:
-            return file.read()
-
     def modes(self):
         """{path below NOTION_HOME: permissions} of all there is, NOTION_HOME itself as '.'."""
         found = {name: mode for name, (mode, _) in self.tree().items()}
         return dict(found, **{'.': '%03o' % stat.S_IMODE(os.stat(self.home).st_mode)})
 
-    def log_in(self, **options):
-        """A whole login in two steps; the result of the second."""
-        self.assertEqual(0, self.call('login', '--no-browser', **options).code)
-        self.sandbox.approve()
-        return without_instructions(self.call('login', 'poll', **options))
-
     def store_everything(self):
         """Two workspaces, and a login to Acme, the default, that waits and is approved."""
         self.store_login('ntn_canary_other', 'other', 'Other')
         self.store_login()
-        self.write_state(PENDING, {'sessionId': 'sess-canary-1', 'issuedAt': int(time.time())})
-        self.sandbox.always('POST', REDEEM_PATH, APPROVED)
-
+        self.store_pending()
+        self.sandbox.always('POST', REDEEM, confirmed(token='ntn_canary_login_1'))
 
 class FileTest(StateCase):
-
-    # Shapes ---------------------------------------------------------------------------------------
-
     def test_files_have_the_shapes_of_the_official_client(self):
         clock, origin = self.fake_clock(), self.sandbox.origin
         self.call('login', '--no-browser', clock=clock)
@@ -2752,27 +2391,22 @@ class FileTest(StateCase):
             '  "verificationCode": "DP9-QL5"\n}' % (origin, origin), to_text(self.read(PENDING)))
         self.sandbox.approve(workspace=(WORKSPACE, 'Acmé ☃'))
         self.call('login', 'poll', clock=clock)
-        expected = {
-            'auth': {WORKSPACE: 'ntn_canary_login_1'},
-            'config': {'version': '1', 'defaultWorkspaceIds': {'prod': WORKSPACE}},
-            'workspaces': {'version': '1', 'environments': {'prod': {
-                WORKSPACE: {'id': WORKSPACE, 'name': 'Acmé ☃'}}}}}
+        expected = [{WORKSPACE: 'ntn_canary_login_1'}, {
+            'version': '1', 'defaultWorkspaceIds': {'prod': WORKSPACE}}, {
+            'version': '1', 'environments': {'prod': {
+                WORKSPACE: {'id': WORKSPACE, 'name': 'Acmé ☃'}}}}]
         for _ in range(2):
-            self.assertEqual([json.dumps(each, indent=2, ensure_ascii=False)
-                              for each in expected.values()],
-                             [to_text(self.read(name + '.json')) for name in expected])
+            self.assertEqual([json.dumps(each, indent=2, ensure_ascii=False) for each in expected],
+                             [to_text(self.read(name)) for name in STATE[:3]])
             self.call('logout')
-            expected['auth'].clear()
-            expected['config']['defaultWorkspaceIds'].clear()
-            expected['workspaces']['environments']['prod'].clear()
-        self.assertEqual({'cache': '700', 'cache/.lock': '600', '.lock': '600', '.': '700',
-                          'auth.json': '600', 'config.json': '600', 'workspaces.json': '600'},
-                         self.modes())
+            expected[0].clear()
+            expected[1]['defaultWorkspaceIds'].clear()
+            expected[2]['environments']['prod'].clear()
+        self.assertEqual(PRIVATE, self.modes())
 
-    @rows([  # as it is written, and kept
-        '"\\ud800 € \\u007f"', 'null', 'false', '[]', '12345678901234567890123', '1e400',
-        '-1E+400', '0.1234567890123456789012345', '1.10', '1' * 5000])
-    def test_what_is_not_understood_is_kept(self, strange):
+    @rows(['"\\ud800 € \\u007f"', 'null', '[]', '1e400', '-1E+400', '0.1234567890123456789012345',
+           '1.10', '1' * 5000])
+    def test_what_is_not_understood_is_kept_as_it_is_written(self, strange):
         whole = dict(zip(STATE, ({'x': 'ntn_canary_x', 'number': 5, 'strange': '?'}, {
             'version': '7', 'defaultWorkspaceIds': {'dev': 'x', 'prod': 'old', 'next': 5},
             'keyring': False, 'strange': '?'}, {
@@ -2782,16 +2416,12 @@ class FileTest(StateCase):
             'strange': '?'})))
 
         def check():
-            texts = [json.dumps(whole[name], indent=2) for name in STATE[:3]]
-            self.assertEqual([text.replace('"?"', strange) for text in texts],
+            self.assertEqual([json.dumps(whole[name], indent=2).replace('"?"', strange)
+                              for name in STATE[:3]],
                              [to_text(self.read(name)) for name in STATE[:3]])
-
         for name in STATE:
             self.write_state(name, to_bytes(json.dumps(whole[name]).replace('"?"', strange)))
-        self.call('login', '--no-browser')
-        self.assertIn(b'"strange": ', self.read(PENDING))
-        self.sandbox.approve()
-        self.assertEqual(0, self.call('login', 'poll').code)
+        self.assertEqual(0, self.log_in().code)
         whole['auth.json'][WORKSPACE] = 'ntn_canary_login_1'
         whole['config.json']['defaultWorkspaceIds']['prod'] = WORKSPACE
         whole['workspaces.json']['environments']['prod'][WORKSPACE]['name'] = 'Acme'
@@ -2802,76 +2432,61 @@ class FileTest(StateCase):
         del whole['workspaces.json']['environments']['prod'][WORKSPACE]
         check()
 
-    @rows(itertools.product([5, None, True, [], {}, '', ['text'], {'token': 'text'}], [
-        ('auth.json', lambda value: {WORKSPACE: value}, 'No token is stored for workspace %s.'
-         % WORKSPACE, 'Run `ntn login`, or set NOTION_API_TOKEN.'),
-        ('config.json', lambda value: {'defaultWorkspaceIds': {'prod': value}},
-         'No default workspace is set.', 'Choose one with `ntn login --workspace NAME`: Acme.'),
-        ('config.json', lambda value: {'defaultWorkspaceIds': value},
-         'No default workspace is set.', 'Choose one with `ntn login --workspace NAME`: Acme.')]))
+    CHOOSE = 'No default workspace is set.', 'Choose one with `ntn login --workspace NAME`: Acme.'
+
+    @rows(itertools.product([5, None, [], {}, '', ['text'], {'token': 'text'}], [
+        ('auth.json', lambda value: {WORKSPACE: value}, (
+            'No token is stored for workspace %s.' % WORKSPACE, LOG_IN)),
+        ('config.json', lambda value: {'defaultWorkspaceIds': {'prod': value}}, CHOOSE),
+        ('config.json', lambda value: {'defaultWorkspaceIds': value}, CHOOSE)]))
     def test_values_of_other_types_are_no_tokens_and_no_workspaces(self, value, case):
-        name, make, message, hint = case
+        name, make, failure = case
         self.store_login()
         self.write_state(name, make(value))
-        self.assertEqual(self.fails(4, message, hint), self.call('auth', 'token'))
+        self.refuses('auth token', 4, *failure)
         self.write_state('workspaces.json', {'environments': {'prod': value}})
         self.write_state('config.json', {})
-        self.assertEqual(Result(0, '', '✔ Already logged out\n'), self.call('logout'))
+        self.assertEqual(ALREADY_OUT, self.call('logout'))
 
     @rows(itertools.product(['auth token', 'whoami', 'api v1/users/me'], [
-        'ntn_canary a', 'ntn_canary_a\n', 'ntn_canary_a\r\nX-Evil: 1', 'ntn_canary_é', '\x00',
-        'ntn_canary_\x7f']))
+        'ntn_canary a', 'ntn_canary_a\r\nX-Evil: 1', 'ntn_canary_é', '\x00']))
     def test_a_stored_token_with_odd_characters_is_never_sent_nor_shown(self, line, token):
         self.store_login(token)
-        self.assertEqual(
-            self.fails(4, 'The token from %s has characters that no token has.'
-                       % self.path('auth.json'), 'Run `ntn login`, or set NOTION_API_TOKEN.'),
-            self.call(*line.split(), stdin=None))
-        self.assertEqual([], self.sandbox.requests)
-
-    def test_a_byte_order_mark_does_no_harm(self):
-        self.store_login()
-        for name in STATE[:3]:
-            self.write_state(name, b'\xef\xbb\xbf' + self.read(name))
-        self.assertEqual(0, self.call('api', 'v1/users/me', stdin=None).code)
-
-    # Damage ---------------------------------------------------------------------------------------
+        self.refuses(line, 4, 'The token from %s has characters that no token has.'
+                     % self.path('auth.json'), LOG_IN, stdin=None)
 
     def put(self, name, content):
         """Put something in the place of a state file: bytes, or what is no regular file."""
         path = self.write_state(name, content if isinstance(content, bytes) else b'')
         if not isinstance(content, bytes):
             os.unlink(path)
-            {'fifo': os.mkfifo, 'directory': os.mkdir, 'loop': lambda path: os.symlink(path, path),
-             'link': self.link_to_fifo}[content](path)
+            content(path)
         return path
 
-    def link_to_fifo(self, path):
-        target = os.path.join(tempfile.mkdtemp(dir=self.dir), 'target')
-        os.mkfifo(target)
-        os.symlink(target, path)
+    def link_to_fifo(path):
+        os.mkfifo(path + '-target')
+        os.symlink(path + '-target', path)
 
     DAMAGE = [(content, 'PATH is damaged: it is not valid JSON.', REPAIR) for content in (
-        b'', b'\n', b'{', b'{"a": 1} x', b'{"a": "\xff"}', b'[' * 100000, bytes(64),
-        '{"a": 1}'.encode('utf-16'), b'{"a": NaN}', b'{"a": -Infinity}')] + [
+        b'', b'{', b'{"a": 1} x', b'{"a": "\xff"}', b'[' * 100000, b'{"a": NaN}')] + [
         (content, 'PATH is damaged: it does not hold a JSON object.', REPAIR)
-        for content in (b'[]', b'"a"', b'null', b'5')] + [
+        for content in (b'[]', b'null')] + [
         (content, 'PATH is damaged: it is not a regular file.', REPAIR)
-        for content in ('fifo', 'directory', 'link')] + [
-        ('loop', 'Cannot read PATH: Too many levels of symbolic links.', 'Check its permissions.')]
+        for content in (os.mkfifo, os.mkdir, link_to_fifo)] + [
+        (lambda path: os.symlink(path, path),
+         'Cannot read PATH: Too many levels of symbolic links.', 'Check its permissions.')]
 
     @rows(itertools.product(DAMAGE, [
-        ('auth.json', 'auth token'), ('auth.json', 'api v1/users/me'), ('config.json', 'whoami'),
-        ('config.json', 'auth token'), ('workspaces.json', 'logout --workspace Acme'),
-        ('workspaces.json', 'login --workspace Acme'), (PENDING, 'login poll'),
-        (PENDING, 'login poll --no-wait')]))
+        ('auth.json', 'api v1/users/me'), ('config.json', 'whoami'), (PENDING, 'login poll'),
+        ('workspaces.json', 'logout --workspace Acme'),
+        ('workspaces.json', 'login --workspace Acme')]))
     def test_a_damaged_file_is_an_error_and_stays_as_it_is(self, damage, met):
         (content, message, hint), (name, line) = damage, met
         self.store_everything()
         path = self.put(name, content)
         untouched = [each for each in STATE if each != name]
         before = [self.read(each) for each in untouched], os.lstat(path).st_ino
-        run = self.ntn if content == 'fifo' else self.call  # it might wait for a writer
+        run = self.ntn if content == os.mkfifo else self.call  # it might wait for a writer
         self.assertEqual(self.fails(1, message.replace('PATH', path), hint),
                          run(*line.split(), stdin=None))
         self.assertEqual(before, ([self.read(each) for each in untouched], os.lstat(path).st_ino))
@@ -2888,37 +2503,27 @@ class FileTest(StateCase):
             self.call('login', '--no-browser', clock=clock)
             self.sandbox.approve()
         paths = [self.put(name, content) for name in names]
-        code, _, err = without_instructions(self.call(*line.split(), clock=clock))
-        warnings = ['warning: %s It was moved to %s.damaged-1767225600.' % (
-            message.replace('PATH', path), path) for path in paths]
-        self.assertEqual((0, set(warnings)), (code, {
-            each for each in err.splitlines() if each.startswith('warning')}))
+        code, _, err = self.call(*line.split(), clock=clock)
+        self.assertEqual((0, {'warning: %s It was moved to %s.damaged-1767225600.' % (
+            message.replace('PATH', path), path) for path in paths}), (code, {
+                each for each in err.splitlines() if each.startswith('warning')}))
         if isinstance(content, bytes):
             self.assertEqual([content] * len(names), [
                 self.read(name + '.damaged-1767225600') for name in names])
-        if names == STATE:
-            self.sandbox.approve()
-            self.assertEqual(0, self.call('login', 'poll', clock=clock).code)
-        self.assertEqual({WORKSPACE: 'ntn_canary_login_1'}, self.state('auth.json'))
-
-    def test_a_second_damaged_file_does_not_overwrite_the_first(self):
-        clock = self.fake_clock()
-        for content in (b'{"first', b'{"second'):
-            self.write_state('auth.json', content)
+            self.write_state('auth.json', content)  # a second one does not overwrite the first
             self.call('login', '--no-browser', clock=clock)
-        self.assertEqual([b'{"first', b'{"second'], [
-            self.read('auth.json.damaged-1767225600' + more) for more in ('', 'x')])
+            self.assertEqual(content, self.read('auth.json.damaged-1767225600x'))
 
+    def test_a_byte_order_mark_does_no_harm(self):
+        self.store_login()
+        for name in STATE[:3]:
+            self.write_state(name, b'\xef\xbb\xbf' + self.read(name))
+        self.assertEqual(0, self.call('whoami').code)
 
 class WritingTest(StateCase):
-
-    # Privacy --------------------------------------------------------------------------------------
-
     def watch_logins(self, umask):
-        """Log in twice and out again; (is a directory, mode) of all that was there at any time.
-
-        It is looked at after every call into the operating system: nothing is too short-lived.
-        """
+        """Log in twice and out again; (is a directory, mode) of all that was there at any time: it
+        is looked at after every call into the operating system, so nothing is too short-lived."""
         seen = set()
 
         def watch(frame, event, function):
@@ -2929,7 +2534,6 @@ class WritingTest(StateCase):
                         os.lstat(os.path.join(directory, name)).st_mode))
                         for name in names + files + ['.'])
                 sys.setprofile(watch)
-
         previous = os.umask(umask)
         try:
             sys.setprofile(watch)
@@ -2948,12 +2552,10 @@ class WritingTest(StateCase):
 
     def test_a_strict_umask_takes_nothing_from_the_owner(self):
         self.watch_logins(0o777)
-        self.assertEqual({'.': '700', 'cache': '700', 'cache/.lock': '600', '.lock': '600',
-                          'auth.json': '600', 'config.json': '600', 'workspaces.json': '600'},
-                         self.modes())
+        self.assertEqual(PRIVATE, self.modes())
 
     @rows(itertools.product([('auth.json', 'auth token'), (PENDING, 'login poll --no-wait')],
-                            [0o644, 0o666, 0o640, 0o604, 0o777, 0o601]))
+                            [0o640, 0o604, 0o777, 0o601]))
     def test_a_secret_that_others_could_read_is_made_private(self, met, mode):
         name, line = met
         self.store_login()
@@ -2961,8 +2563,6 @@ class WritingTest(StateCase):
         os.chmod(self.path(name), mode)
         self.call(*line.split(), secrets_ok=True)
         self.assertEqual('600', self.modes()[name])
-
-    # Links, left-overs, directories ---------------------------------------------------------------
 
     def test_a_link_stays_a_link(self):
         self.store_login('ntn_canary_other', 'other', 'Other')
@@ -2972,13 +2572,12 @@ class WritingTest(StateCase):
             os.rename(self.path(name), target)
             os.symlink(os.path.relpath(target, self.home), self.path(name))
         self.assertEqual(0, self.log_in().code)
-        self.assertEqual({'my-' + name for name in STATE[:3]}, set(os.listdir(elsewhere)))
-        self.assertEqual([True] * 3, [os.path.islink(self.path(name)) for name in STATE[:3]])
+        self.assertEqual(({'my-' + name for name in STATE[:3]}, [True] * 3), (
+            set(os.listdir(elsewhere)), [os.path.islink(self.path(name)) for name in STATE[:3]]))
         self.assertEqual({'other': 'ntn_canary_other', WORKSPACE: 'ntn_canary_login_1'},
                          self.state('auth.json'))
 
-    @rows([os.symlink, os.link, lambda victim, path: os.mkfifo(path),
-           lambda victim, path: open(path, 'w').close()])
+    @rows([os.symlink, os.link, lambda victim, path: os.mkfifo(path)])
     def test_a_left_over_temporary_file_is_in_nobodys_way(self, make):
         victim = self.write_state('victim', b'precious')
         for name in STATE:
@@ -2998,16 +2597,10 @@ class WritingTest(StateCase):
             self.assertEqual(0, self.call('login', '--no-browser').code)
 
     def test_a_directory_that_cannot_be_made_is_named(self):
-        with open(self.home, 'w'):
-            pass
-        self.assertEqual(
-            self.fails(1, 'Cannot write in %s: Not a directory.' % self.home, 'Check its '
-                       'permissions, or set NOTION_HOME to another directory, on a local disk.'),
-            self.call('login', '--no-browser'))
-        self.assertIn('\nConfig directory     ✗ %s/cache cannot be written.\n' % self.home,
-                      self.call('doctor').out)
-
-    # Locks ----------------------------------------------------------------------------------------
+        self.write('home')
+        self.refuses('login --no-browser', 1, 'Cannot write in %s: Not a directory.' % self.home,
+                     'Check its permissions, or set NOTION_HOME to another directory, on a local '
+                     'disk.')
 
     def hold_lock(self, directory):
         """Hold the lock as another process would; the file, whose closing ends that."""
@@ -3026,13 +2619,10 @@ class WritingTest(StateCase):
             self.write_state('auth.json', b'{')  # which is not moved while another one writes
         before = [self.tree().get(name) for name in STATE]
         lock, clock = self.hold_lock(directory), self.fake_clock()
-        self.assertEqual(
-            self.fails(1, 'Another process has held %s for 10 s.' % lock.name,
-                       'The rest was forgotten.' if line == 'logout' else
-                       'Find it with `fuser %s`, then try again.' % lock.name),
-            self.call(*line.split(), clock=clock))
+        self.refuses(line, 1, 'Another process has held %s for 10 s.' % lock.name,
+                     'The rest was forgotten.' if line == 'logout' else
+                     'Find it with `fuser %s`, then try again.' % lock.name, clock=clock)
         self.assertAlmostEqual(10, sum(clock.sleeps), delta=0.1)
-        self.assertEqual([], self.sandbox.requests)
         if line != 'logout':  # which goes on where it is not kept from it
             self.assertEqual(before, [self.tree().get(name) for name in STATE])
 
@@ -3043,16 +2633,15 @@ class WritingTest(StateCase):
         self.assertEqual(LOGGED_OUT, self.call('logout', clock=self.fake_clock(lock.close)))
 
     def test_processes_at_once_lose_nothing(self):
-        sessions, polls = [], []
+        polls = []
         for number in range(8):  # each with a login of its own that waits, all with one auth.json
             self.sandbox.workspaces = [('w-%d' % number, 'W')]
-            cache = os.path.join(self.dir, 'cache-%d' % number)
-            env = {'NOTION_HOME': None, 'XDG_CACHE_HOME': cache, 'XDG_CONFIG_HOME': self.dir}
+            env = {'NOTION_HOME': None, 'XDG_CONFIG_HOME': self.dir,
+                   'XDG_CACHE_HOME': os.path.join(self.dir, 'cache-%d' % number)}
             self.assertEqual(0, self.call('login', '--no-browser', env=env).code)
             self.sandbox.approve()
-            sessions.append(env)
-        for env in sessions:
-            polls.append(self.spawn('login', 'poll', env=env, stdin=subprocess.DEVNULL))
+            polls.append(env)
+        polls = [self.spawn('login', 'poll', env=env, stdin=subprocess.DEVNULL) for env in polls]
         self.assertEqual([0] * 8, [each.communicate(timeout=60) and each.returncode
                                    for each in polls])
         self.home = os.path.join(self.dir, 'notion')
@@ -3061,45 +2650,35 @@ class WritingTest(StateCase):
         self.assertEqual({'w-%d' % number for number in range(8)},
                          set(self.state('workspaces.json')['environments']['prod']))
 
-    # Failures -------------------------------------------------------------------------------------
-
     NO_FILES = ('import os, resource, sys\n'
                 'resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))\n'
                 'os.execv(sys.argv[1], sys.argv[1:])\n')
-    WRITERS = [('login --no-browser', 'config.json'), ('login poll', 'auth.json'),
-               ('login --workspace Other', 'config.json'), ('logout', None)]
 
-    def check_failure(self, run, line, name, problem):
-        """A command fails at the first file that it writes, and leaves all as it was."""
+    @rows(itertools.product(['full', ('os.fsync', errno.ENOSPC), ('os.replace', errno.EBUSY)], [
+        ('login --no-browser', 'config.json'), ('login poll', 'auth.json'),
+        ('login --workspace Other', 'config.json'), ('logout', None)]))
+    def test_a_write_that_fails_at_any_step_leaves_the_old_content(self, failure, command):
+        line, name = command
         self.store_everything()
         before = self.tree()
-        result = run(*line.split())
+        if failure == 'full':
+            result, why = self.ntn(*line.split(), prefix=[
+                sys.executable, '-I', '-S', '-c', self.NO_FILES]), 'File too large'
+        else:
+            why = os.strerror(failure[1])
+            with mock.patch(failure[0], side_effect=OSError(failure[1], why)):
+                result = self.call(*line.split())
         if line == 'logout':  # which does what it can: to delete a file takes no space
             del before[PENDING]
-            lines = ['error: Cannot write %s: %s.\n' % (self.path(each), problem)
-                     for each in STATE[:2]]
-            self.assertEqual(Result(1, '', ''.join(lines) + '  hint: The rest was forgotten.\n'),
-                             result)
+            self.assertEqual(Result(1, '', ''.join(
+                'error: Cannot write %s: %s.\n' % (self.path(each), why) for each in STATE[:2])
+                + '  hint: The rest was forgotten.\n'), result)
         else:
-            self.assertEqual(self.fails(1, 'Cannot write %s: %s.' % (self.path(name), problem),
+            self.assertEqual(self.fails(1, 'Cannot write %s: %s.' % (self.path(name), why),
                                         NO_SPACE), result)
-        after = {name: entry for name, entry in self.tree().items() if '.lock' not in name}
-        self.assertEqual(before, after)
-        self.assertEqual([], self.sandbox.requests)
-
-    @rows(WRITERS)
-    def test_a_full_disk_leaves_the_old_content(self, line, name):
-        full = [sys.executable, '-I', '-S', '-c', self.NO_FILES]
-        self.check_failure(functools.partial(self.ntn, prefix=full), line, name, 'File too large')
-
-    @rows(itertools.product([('os.fsync', errno.ENOSPC), ('os.replace', errno.EBUSY)], WRITERS))
-    def test_a_write_that_fails_at_any_step_leaves_the_old_content(self, failure, command):
-        function, number = failure
-
-        def run(*argv):
-            with mock.patch(function, side_effect=OSError(number, os.strerror(number))):
-                return self.call(*argv)
-        self.check_failure(run, *command, os.strerror(number))
+        self.assertEqual((before, []), ({
+            name: entry for name, entry in self.tree().items() if '.lock' not in name},
+            self.sandbox.requests))
 
     def test_content_is_on_the_disk_before_its_name_is_and_then_the_directory(self):
         steps = []
@@ -3116,9 +2695,7 @@ class WritingTest(StateCase):
         self.call('login', '--workspace', 'Other')
         self.assertEqual(['fsync', 'replace', 'fsync directory'], steps)
 
-
 class KillTest(StateCase):
-
     # Runs a command again and again, each time from the same files and in a fork that kills itself
     # before or after one of its calls that change a file, each in turn. Whatever file is then
     # looked at has its old content or its new one, and the command can be run again.
@@ -3202,20 +2779,16 @@ print(calls > 10, len({texts for texts, *_ in seen}))
         self.addCleanup(reap, killer)
         self.assertEqual('True %d\n' % states, to_text(killer.communicate(timeout=120)[0]))
 
-
 # ---- 6 State: the keychain -----------------------------------------------------------------------
 
 WAITING = 'Waiting for the keychain: it may ask to be unlocked.\n'
 SILENT = 'The keychain did not answer within 5 s.'
-KEYCHAIN_HINT = 'Set NOTION_KEYRING=0 to use file-based auth instead of the OS keychain.'
 INSTEAD = '%s The token is in %s instead; NOTION_KEYRING=0 silences this.\n'
-NO_TOKEN = ('No token is stored for workspace %s.' % WORKSPACE,
-            'Run `ntn login`, or set NOTION_API_TOKEN.')
+NO_TOKEN = 'No token is stored for workspace %s.' % WORKSPACE, LOG_IN
 NONE = 'No keychain was found on this system.'
 UNUSABLE = 'The keychain cannot be used (%s: no luck).'
 IS_LOCKED = 'The keychain is locked (KeyringLocked: no luck).'
 LOSES = 'The keychain does not keep what is written to it.'
-
 KEYCHAINS = [  # kind; what the keychain does, see FAKE_KEYRING, None if there is no such package;
     # what is said of it
     ('good', {}, ''), ('none', None, 'The Python package keyring is not installed.'),
@@ -3224,9 +2797,8 @@ KEYCHAINS = [  # kind; what the keychain does, see FAKE_KEYRING, None if there i
     ('broken', {'*': 'KeyringLocked'}, IS_LOCKED), ('broken', {'get': 'KeyringLocked'}, IS_LOCKED)
 ] + [('broken', {step: 'hang'}, SILENT) for step in ('import', 'get_keyring', 'get', '*')] + [
     ('broken', dict([pair.split(':')]), UNUSABLE % pair.partition(':')[2]) for pair in '''
-        import:RuntimeError import:ImportError import:SyntaxError import:ModuleNotFoundError
-        import:PanicException import:SystemExit get_keyring:InitError *:DBusError get:OSError
-        get:PanicException get:KeyringError'''.split()] + [
+        import:RuntimeError import:ImportError import:ModuleNotFoundError import:PanicException
+        import:SystemExit get_keyring:InitError *:DBusError get:PanicException'''.split()] + [
     # These can be read, but not written to.
     ('careless', {'set': 'lose'}, LOSES), ('careless', {'set': 'KeyringLocked'}, IS_LOCKED),
     ('careless', {'set': 'PasswordSetError'}, UNUSABLE % 'PasswordSetError'),
@@ -3235,31 +2807,25 @@ KEYCHAINS = [  # kind; what the keychain does, see FAKE_KEYRING, None if there i
 FEW = [each for each in KEYCHAINS if each[1] in (
     None, {}, {'import': 'hang'}, {'*': 'KeyringLocked'}, {'set': 'lose'}, {'set': 'hang'})]
 MODES = [  # mode; NOTION_KEYRING; `keyring` in config.json, if it is there
-    ('file', '0', 'absent'), ('file', None, False), ('file', '', False), ('file', '0', True),
-    ('file', '0', 'odd'), ('keychain', '1', 'absent'), ('keychain', None, True),
-    ('keychain', '1', False), ('keychain', '1', 5), ('automatic', None, 'absent'),
-    ('automatic', '', None)]
+    ('file', '0', 'absent'), ('keychain', None, True), ('automatic', None, 'absent'),
+    ('file', None, False), ('file', '', False), ('file', '0', True), ('file', '0', 'odd'),
+    ('keychain', '1', 'absent'), ('keychain', '1', False), ('automatic', '', None)]
 GIVEN, NO_KEYRING = {'NOTION_API_TOKEN': CANARY}, {'NOTION_KEYRING': '0'}
-THREE = [MODES[0], MODES[6], MODES[9]]
-
 
 def combinations():
     """A few keychains in every mode, and every keychain in three."""
     for keychain, mode in itertools.product(KEYCHAINS, MODES):
-        if keychain in FEW or mode in THREE:
+        if keychain in FEW or mode in MODES[:3]:
             yield keychain + mode
 
-
 class KeychainTest(KeychainCase):
-
     def choose(self, plan, variable, config):
         """Let the keychain do this, and choose a mode; call it when other files are in place."""
         self.behave(plan)
         self.env.pop('NOTION_KEYRING', None)
         self.env.update({} if variable is None else {'NOTION_KEYRING': variable})
         if config != 'absent':
-            content = self.state('config.json') or {}
-            self.write_state('config.json', dict(content, keyring=config))
+            self.write_state('config.json', dict(self.state('config.json') or {}, keyring=config))
 
     def source(self):
         """Where `auth token` finds the token, or how it fails."""
@@ -3269,15 +2835,13 @@ class KeychainTest(KeychainCase):
     def unusable(self, problem):
         return self.fails(1, problem, KEYCHAIN_HINT)
 
-    # Where a token goes ---------------------------------------------------------------------------
-
     @rows(combinations())
     def test_a_login_goes_where_the_mode_says_if_that_place_works(
             self, kind, plan, problem, mode, variable, config):
         self.hold()
         self.choose(plan, variable, config)
         if mode == 'keychain' and kind != 'good':  # before anything is sent
-            self.write_state(PENDING, {'sessionId': 'sess-canary-1', 'issuedAt': 1})
+            self.store_pending(1)
             before = self.tree()
             for line in 'login', 'login --no-browser', 'login poll', 'login poll --no-wait':
                 self.assertEqual(self.unusable(problem), self.call(*line.split()))
@@ -3288,13 +2852,11 @@ class KeychainTest(KeychainCase):
         said = INSTEAD % (problem, self.file_name) if mode != 'file' and in_file else ''
         place = self.file_name if in_file else 'the keychain'
         self.assertEqual(Result(0, '', said + LOGGED_IN % place), self.log_in())
-        token = {'ntn_canary_login_1'}
-        self.assertEqual(token if in_file else None, self.state('auth.json') and set(
-            self.state('auth.json').values()))
-        entries = {key: each for key, each in self.entries().items() if 'probe' not in key}
+        token = {WORKSPACE: 'ntn_canary_login_1'}
+        self.assertEqual(token if in_file else None, self.state('auth.json'))
+        entries = {key: each for key, each in self.entries().items()
+                   if kind == 'good' or 'probe' not in key}  # a good one's proof left nothing
         self.assertEqual({} if in_file else {ENTRY: 'ntn_canary_login_1'}, entries)
-        if kind == 'good':  # the proof has left nothing behind
-            self.assertEqual(entries, self.entries())
         self.assertEqual(place, self.source())
 
     @rows(itertools.product(['lose', 'PasswordSetError'], [None, '1']))
@@ -3304,34 +2866,24 @@ class KeychainTest(KeychainCase):
         self.behave({})
         result = self.log_in(plan={'set ' + WORKSPACE: what, 'reveal': 'yes'},
                              env={'NOTION_KEYRING': variable})
-        if variable:
-            self.assertEqual(self.unusable(problem), result)
-            self.assertIsNone(self.state('auth.json'))
-        else:
-            self.assertEqual(Result(0, '', INSTEAD % (problem, self.file_name)
-                                    + LOGGED_IN % self.file_name), result)
-            self.assertEqual(self.file_name, self.source())
+        self.assertEqual(self.unusable(problem) if variable else Result(0, '', INSTEAD % (
+            problem, self.file_name) + LOGGED_IN % self.file_name), result)
+        self.assertEqual(variable is None, self.state('auth.json') is not None)
 
     @rows([None, '1'])
-    def test_a_damaged_file_costs_no_login_to_the_keychain(self, variable):
+    def test_a_login_to_the_keychain_removes_the_copy_in_the_file_if_it_can(self, variable):
         self.hold()
+        self.store_login('ntn_canary_other', 'other', 'Other')
+        self.store_login()
+        self.assertEqual(0, self.log_in(env={'NOTION_KEYRING': variable}).code)
+        self.assertEqual(({ENTRY: 'ntn_canary_login_1'}, {'other': 'ntn_canary_other'}),
+                         (self.entries(), self.state('auth.json')))
         self.write_state('auth.json', b'{')
         self.assertEqual(
             Result(0, '', 'warning: An older token of this workspace could not be removed. %s is '
                    'damaged: it is not valid JSON.\n' % self.file_name
                    + LOGGED_IN % 'the keychain'), self.log_in(env={'NOTION_KEYRING': variable}))
-        self.assertEqual({ENTRY: 'ntn_canary_login_1'}, self.entries())
-
-    # One place ------------------------------------------------------------------------------------
-
-    @rows([None, '1'])
-    def test_a_login_to_the_keychain_removes_the_copy_in_the_file(self, variable):
-        self.hold()
-        self.store_login('ntn_canary_other', 'other', 'Other')
-        self.store_login()
-        self.assertEqual(0, self.log_in(env={'NOTION_KEYRING': variable}).code)
-        self.assertEqual({ENTRY: 'ntn_canary_login_1'}, self.entries())
-        self.assertEqual({'other': 'ntn_canary_other'}, self.state('auth.json'))
+        self.assertEqual({ENTRY: 'ntn_canary_login_2'}, self.entries())
 
     def test_a_login_to_the_file_leaves_the_keychain_alone(self):
         self.store_login_in_keychain()
@@ -3341,39 +2893,31 @@ class KeychainTest(KeychainCase):
         del self.env['NOTION_KEYRING']
         self.assertEqual(self.file_name, self.source())  # which is read first
 
-    # Reading --------------------------------------------------------------------------------------
-
     @rows(row for row in combinations() if row[0] != 'hanging')
     def test_a_token_is_read_where_the_mode_lets_it_be(
             self, kind, plan, problem, mode, variable, config):
-        readable = kind in ('good', 'careless')
-        nothing = self.fails(4, *NO_TOKEN)
-        if kind == 'none' and mode == 'automatic':
-            unread = nothing
-        else:
-            unread = nothing if mode == 'file' or readable else self.unusable(problem)
+        readable, nothing = kind in ('good', 'careless'), self.fails(4, *NO_TOKEN)
+        unread = nothing if mode == 'file' or readable or (
+            kind == 'none' and mode == 'automatic') else self.unusable(problem)
         self.hold()
         self.store_login()
         self.choose(plan, variable, config)
         self.assertEqual(unread if mode == 'keychain' else self.file_name, self.source())
         self.hold(ENTRY)
-        self.assertEqual(unread if mode == 'keychain' and not readable else 'the keychain'
-                         if mode == 'keychain' else self.file_name, self.source())
+        self.assertEqual(self.file_name if mode != 'keychain' else 'the keychain' if readable
+                         else unread, self.source())
         self.write_state('auth.json', {})
         found = 'the keychain' if readable and mode != 'file' else unread
         self.assertEqual(found, self.source())
         if isinstance(found, Result):
-            for line in 'api v1/users/me', 'whoami':
-                self.assertEqual(found, self.call(*line.split(), stdin=None))
+            self.assertEqual(found, self.call('api', 'v1/users/me', stdin=None))
             self.assertEqual([], self.sandbox.requests)
 
     def test_an_odd_token_in_the_keychain_is_never_sent(self):
         self.store_login_in_keychain()
-        with open(self.entries_path, 'w') as file:
-            json.dump({ENTRY: 'ntn_canary a\nX-Evil: 1'}, file)
-        self.assertEqual(self.fails(4, 'The token from the keychain has characters that no token '
-                                    'has.', NO_TOKEN[1]), self.call('whoami'))
-        self.assertEqual([], self.sandbox.requests)
+        self.write('keychain.json', json.dumps({ENTRY: 'ntn_canary a\nX-Evil: 1'}))
+        self.refuses('whoami', 4, 'The token from the keychain has characters that no token has.',
+                     LOG_IN)
 
     @rows(itertools.product([{}, None], [  # command, variables, whether the token is in the file
         (line, GIVEN, False) for line in ('auth token', 'whoami', 'api v1/users/me')] + [
@@ -3381,28 +2925,24 @@ class KeychainTest(KeychainCase):
                                                'login poll --no-wait', 'debug')] + [
         (line, {}, True) for line in ('auth token', 'whoami', 'api v1/users/me', 'debug',
                                       'login --workspace Acme')] + [
-        (line, {}, False) for line in ('--help', '--version', '', 'api', 'api --help', 'api ls',
-                                       'login --help')] + [
+        (line, {}, False) for line in ('--help', '--version', '', 'api', 'api ls')] + [
         ('api v1/users/me', dict(GIVEN, NOTION_KEYRING='1'), False)]))
     def test_keyring_is_not_looked_for_where_no_keychain_is_needed(self, plan, case):
         line, env, in_file = case
         self.behave(plan)
         (self.store_login if in_file else self.store_login_in_keychain)()
-        self.write_state(PENDING, {'sessionId': 'sess-canary-1', 'issuedAt': 1})
+        self.store_pending(1)
         del self.lookups[:]
         self.call(*line.split(), env=env, stdin=None, secrets_ok=True)
         self.assertEqual([], self.lookups)
         self.call('auth', 'token', env={'NOTION_KEYRING': '1'}, secrets_ok=True)
         self.assertEqual(['keyring'], self.lookups)
 
-    # Silence --------------------------------------------------------------------------------------
-
-    @rows([(('stdin', 'stderr'), 60), ((), 5), (('stdin', 'stdout'), 5), (('stderr',), 5)])
+    @rows([(PERSON, 60), ((), 5), (('stdin', 'stdout'), 5), (('stderr',), 5)])
     def test_somebody_at_a_terminal_has_60_s_to_unlock_it_and_is_told(self, tty, seconds):
         self.store_login_in_keychain()
         self.behave({'get': 'hang'})
-        expected = self.fails(1, 'The keychain did not answer within %d s.' % seconds,
-                              KEYCHAIN_HINT)
+        expected = self.unusable('The keychain did not answer within %d s.' % seconds)
         self.assertEqual(expected._replace(err=WAITING * (seconds == 60) + expected.err),
                          self.call('auth', 'token', tty=tty, env={'NO_COLOR': '1'}))
 
@@ -3418,29 +2958,21 @@ class KeychainTest(KeychainCase):
     @rows(['hang', 'hang in a pool'])
     def test_a_silent_keychain_does_not_keep_the_process(self, what):
         self.store_login_in_keychain()
-        with open(os.path.join(self.env['PYTHONPATH'], 'sitecustomize.py'), 'w') as file:
-            file.write('import threading\n'  # a second of this process is a tenth of ours
-                       'wait = threading.Event.wait\n'
-                       'threading.Event.wait = lambda event, timeout=None: wait(\n'
-                       '    event, timeout and timeout / 10)\n')
+        self.write('library/sitecustomize.py', (
+            'import threading\n'  # a second of this process is a tenth of ours
+            'wait = threading.Event.wait\n'
+            'threading.Event.wait = lambda event, timeout=None: wait(\n'
+            '    event, timeout and timeout / 10)\n'))
         self.behave({'get': what})
         self.assertEqual(self.unusable(SILENT), self.ntn('api', 'v1/users/me', stdin=None))
 
     def test_ctrl_c_ends_the_waiting_at_once(self):
-        def press():
-            while not getattr(sys.modules.get('keyring'), 'hanging', None):
-                time.sleep(0.01)
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-
         self.store_login_in_keychain()
         self.behave({'get': 'hang'})
-        self.limit(KEYCHAIN_LIMIT=3000)  # 30 s in a hurry
-        threading.Thread(target=press, daemon=True).start()
+        self.press_when_it_hangs()
         self.assertEqual(Result(130, '', ''), self.call('auth', 'token'))
 
-    # Logout ---------------------------------------------------------------------------------------
-
-    @rows(itertools.product(KEYCHAINS, THREE, [True, False]))
+    @rows(itertools.product(KEYCHAINS, MODES[:3], [True, False]))
     def test_logout_empties_both_places_or_says_what_is_left(self, keychain, mode, in_file):
         kind, plan, problem = keychain
         (self.store_login if in_file else self.store_login_in_keychain)()
@@ -3451,28 +2983,21 @@ class KeychainTest(KeychainCase):
                               'The rest was forgotten.')
         if removed or kind == 'none' or in_file:
             warning = 'warning: %s An older token may be left in it.\n' % problem
-            unsaid = removed or kind == 'none'
-            expected = LOGGED_OUT._replace(err=warning * (not unsaid) + LOGGED_OUT.err)
+            expected = LOGGED_OUT._replace(
+                err=warning * (not removed and kind != 'none') + LOGGED_OUT.err)
         self.assertEqual(expected, self.call('logout'))
         self.assertEqual(({} if removed else {ENTRY: 'ntn_canary_stored'}, {}),
                          (self.entries(), self.state('auth.json')))
         self.behave({})  # so that what was left can be done
-        self.assertEqual(LOGGED_OUT if expected.code else Result(0, '', '✔ Already logged out\n'),
-                         self.call('logout'))
+        self.assertEqual(LOGGED_OUT if expected.code else ALREADY_OUT, self.call('logout'))
 
-    def test_logout_leaves_the_tokens_of_others_and_names_what_is_left(self):
+    def test_logout_leaves_the_tokens_of_others(self):
         self.store_login('ntn_canary_other', 'other', 'Other')
         self.store_login_in_keychain()
         others = 'notion-cli/other', 'notion-cli/unknown', 'else/' + WORKSPACE
         self.hold(ENTRY, *others)
         self.assertEqual(LOGGED_OUT, self.call('logout', '--workspace', 'Acme'))
         self.assertEqual(set(others), set(self.entries()))
-        self.behave({'delete other': 'PasswordDeleteError'})
-        self.assertEqual(self.fails(1, 'The token of workspace Other is left: '
-                                    + UNUSABLE % 'PasswordDeleteError', KEYCHAIN_HINT),
-                         self.call('logout'))
-
-    # doctor and debug -----------------------------------------------------------------------------
 
     @rows(combinations())
     def test_doctor_takes_the_keychain_on_a_round_trip(
@@ -3483,20 +3008,16 @@ class KeychainTest(KeychainCase):
         result = self.call('doctor', '--json', clock=self.fake_clock())
         found = [(each['status'], each['value'], each['hint']) for each in json.loads(result.out)
                  if each['check'] == 'Keychain']
+        expected = ('warning' if mode == 'automatic' else 'error'), problem, KEYCHAIN_HINT
         if mode == 'file':
             expected = 'skipped', 'not used: ' + (
                 'NOTION_KEYRING is 0' if variable else 'config.json says "keyring": false'), ''
         elif kind == 'good':
             expected = 'ok', 'works', ''
-        elif mode == 'keychain':
-            expected = 'error', problem, KEYCHAIN_HINT
-        elif kind == 'none':
-            expected = 'skipped', problem + ' Tokens are kept in auth.json.', ''
-        else:
-            expected = 'warning', problem, KEYCHAIN_HINT
-        self.assertEqual([expected], found)
-        if kind == 'good':
             self.assertEqual({ENTRY: 'ntn_canary_stored'}, self.entries())
+        elif kind == 'none' and mode == 'automatic':
+            expected = 'skipped', problem + ' Tokens are kept in auth.json.', ''
+        self.assertEqual([expected], found)
 
     def test_debug_shows_where_each_token_is(self):
         keys = 'w-none', 'w-keychain', 'w-file', 'w-locked'
@@ -3509,20 +3030,16 @@ class KeychainTest(KeychainCase):
         self.assertEqual({'| prod | %s | Name of %s | %s |' % (key, key, where) for key, where in (
             zip(keys, ('none', 'the keychain', self.file_name, IS_LOCKED)))}, set(table))
 
-    @rows([(name, value, 'NOTION_KEYRING is %r: it takes 0' % value) for name, value in (
-        itertools.product(['variable'], ['2', 'true', 'no', ' 1', '01', '-']))] + [
-        ('config', value, '`keyring` in CONFIG is %s: it can be true, false, or left out.'
-         % json.dumps(value)) for value in (0, 1, '1', 'true', '', [], {}, 1.5)])
-    def test_other_values_are_usage_errors(self, where, value, message):
+    @rows([0, 1, '1', 'true', '', [], {}, 1.5])
+    def test_other_values_in_config_json_are_usage_errors(self, value):
         self.store_login_in_keychain()
-        self.choose({}, *((value, 'absent') if where == 'variable' else (None, value)))
+        self.choose({}, None, value)
         for line in 'login --no-browser', 'auth token', 'api v1/users/me':
             code, out, err = self.call(*line.split(), stdin=None)
             self.assertEqual((2, ''), (code, out))
-            self.assertIn('error: ' + message.replace('CONFIG', self.file_name.replace(
-                'auth', 'config')), err)
+            self.assertIn('error: `keyring` in %s is %s: it can be true, false, or left out.' % (
+                self.path('config.json'), json.dumps(value)), err)
         self.assertEqual([], self.sandbox.requests)
-
 
 class RealKeychain(KeychainCase):
     """The keychain for real, where there is a Secret Service; see .ci/run for how to start one."""
@@ -3553,62 +3070,36 @@ class RealKeychain(KeychainCase):
         self.addCleanup(reap, process)
         return tuple(map(to_text, process.communicate(timeout=30)))
 
-    def places(self):
-        return self.look_up()[0], (self.state('auth.json') or {}).get(WORKSPACE)
-
     def test_a_login_lives_there_alone_until_the_logout(self):
+        def places():
+            return self.look_up()[0], (self.state('auth.json') or {}).get(WORKSPACE)
         self.assertEqual(Result(0, '', LOGGED_IN % 'the keychain'), self.log_in(self.ntn))
-        self.assertEqual(('ntn_canary_login_1', None), self.places())
+        self.assertEqual(('ntn_canary_login_1', None), places())
         self.assertEqual(0, self.ntn('api', 'v1/users/me', stdin=None).code)
         self.assertIn('\nKeychain             ✔ works\n', self.ntn('doctor').out)
         self.log_in(self.ntn, env={'NOTION_KEYRING': '0'})
-        self.assertEqual(('ntn_canary_login_1', 'ntn_canary_login_2'), self.places())
+        self.assertEqual(('ntn_canary_login_1', 'ntn_canary_login_2'), places())
         self.log_in(self.ntn)
-        self.assertEqual(('ntn_canary_login_3', None), self.places())
-        self.sandbox.issued_tokens.clear()
-        self.assertIn('The token came from the keychain.', self.ntn('whoami').err)
+        self.assertEqual(('ntn_canary_login_3', None), places())
         self.assertEqual(LOGGED_OUT, self.ntn('logout'))
-        self.assertEqual(('', None), self.places())
+        self.assertEqual(('', None), places())
+        for backend, problem in ('keyring.backends.fail.Keyring', NONE), (
+                'keyring.backends.null.Keyring', NONE):
+            env = {'PYTHON_KEYRING_BACKEND': backend}
+            self.assertEqual(Result(0, '', INSTEAD % (problem, self.file_name)
+                                    + LOGGED_IN % self.file_name), self.log_in(self.ntn, env=env))
 
-    @rows([('keyring.backends.fail.Keyring', NONE), ('keyring.backends.null.Keyring', NONE), (
-        'nowhere.Keyring', "The keychain cannot be used (ModuleNotFoundError: No module named "
-        "'nowhere').")])
-    def test_a_backend_that_stores_nothing_means_the_file(self, backend, problem):
-        env = {'PYTHON_KEYRING_BACKEND': backend}
-        self.assertEqual(Result(0, '', INSTEAD % (problem, self.file_name)
-                                + LOGGED_IN % self.file_name), self.log_in(self.ntn, env=env))
-        self.assertEqual(self.fails(1, problem, KEYCHAIN_HINT),
-                         self.ntn('login', env=dict(env, NOTION_KEYRING='1')))
 # ---- 7 Login -------------------------------------------------------------------------------------
 
-INIT, REDEEM = '/api/v3/workersCliLoginInit', '/api/v3/workersCliLoginRedeem'
 ADMIN = ('A workspace admin can limit who may create personal access tokens, and guests cannot log '
          'in.')
 EXPIRED = "Login session expired. Run 'ntn login' to start a new one.", ADMIN
-NO_SESSION = ('No pending login session found.',
-              "Run 'ntn login' first to start a new login session.")
+NO_SESSION = 'No pending login session found.', START
 STILL_PENDING = 'The login is still pending: approve it in the browser.\n'
+PENDING_STILL = 'The login is still pending: run `ntn login poll` to finish it.'
+BUSY = 'Notion answered 503 Service Unavailable.'
 TOKEN_SET = ('warning: NOTION_API_TOKEN is set and takes precedence over what this login stores.\n'
              '  hint: Unset it to use the login.\n')
-GLOBEX = '66666666-7777-4888-8999-aaaaaaaaaaaa'
-PERSON = 'stdin', 'stderr'  # the streams that have to be terminals where somebody is asked
-
-
-def answer_with(fields, changes):
-    """An answer of these fields, some of them changed; None takes one away."""
-    fields = dict(fields, **changes)
-    return Answer(200, json.dumps({key: each for key, each in fields.items() if each is not None}))
-
-
-def begun(**changes):
-    return answer_with({'sessionId': 'sess-canary-1', 'verificationCode': 'DP9-QL5',
-                        'browserUrl': 'https://app.notion.com/x'}, changes)
-
-
-def confirmed(**changes):
-    return answer_with({'status': 'confirmed', 'token': 'ntn_canary_new', 'spaceId': WORKSPACE,
-                        'spaceName': 'Acme'}, changes)
-
 
 class LoginCase(Case):
     """Logins in this process; the first one's code is DP9-QL5, the second one's DP9-QL6."""
@@ -3618,8 +3109,7 @@ class LoginCase(Case):
         self.env.update(NO_COLOR='1', SSH_CONNECTION='192.0.2.1 9 192.0.2.2 22')
         self.patch(os, 'fsync', lambda descriptor: None)  # a slow disk proves nothing here
         self.patch(ntn, 'own_command', lambda: 'ntn')
-        self.auth = os.path.join(self.home, 'auth.json')
-        self.peer = '127.0.0.1:%d' % self.sandbox.port
+        self.auth = self.path('auth.json')
 
     def start(self, *options, **settings):
         """Start a login in two steps, which `poll` finishes."""
@@ -3648,82 +3138,64 @@ class LoginCase(Case):
     def default(self, env='prod'):
         return self.state('config.json')['defaultWorkspaceIds'].get(env)
 
-
-# The answers of the login server, and the fate of the login ---------------------------------------
-
-OBJECTLESS = [b'', b'{', b'[]', b'"confirmed"', b'null', b'5', b'<html>hello</html>', b'[' * 99999,
-              b'{"status": "\xff"}', b'{"expiresAt": NaN}']
 FOREIGN_URLS = '''
     http://www.notion.so/ https://evilnotion.so/ https://notion.so.evil.example/ http://127.0.0.1:1/
-    https://evil.example/notion.so https://evil.example#.notion.so https://evil.example?.notion.so
-    https://notion.so./'''.split()
+    https://evil.example/notion.so https://evil.example#.notion.so https://notion.so./'''.split()
 ODD_URLS = r'''
-    https://user@notion.so/ https://user:pw@notion.so/ https://@notion.so/ https://notion.so:99999/
-    https://notion.so@evil.example/ https://evil.example\@notion.so/ https://[::1 file:///etc/passwd
-    javascript:alert(1) https://notion.so\.evil.example/ https://notion.so%2eevil.example/ https://
-    https:notion.so //notion.so/ notion.so --flag https://ñotion.so/'''.split() + [
-        'https://notion.so/' + each for each in 'a b|\n|\t|\x1b[2J|\x7f|\x9b|\u202e|\xa0|\ud800'
-        .split('|')] + [' https://notion.so/', '', None, 5, [], {}]
-CODES = ['', 'A' * 33, 'a', 'DP9-ql5', '-A', 'A-', 'A--B', '-', 'A B', ' A', 'A\n', '\nA', 'A_B',
-         '\xc9', '\uff11', 'A\x1b[2J', None, 5, []]
-TOKENS = [None, '', 5, [], 'ntn_canary a', 'ntn_canary_a\n', 'ntn_canary_\xe9', '\x00',
-          'ntn_canary_\x7f', 'ntn_canary_a\r\nX-Evil: 1']
-IDS = [None, '', 5, {}, '../x', 'a/b', 'a b', 'a\n', 'a' * 65, 'a_b', '\xe4']
-
-
-PENDING_STILL = 'The login is still pending: run `ntn login poll` to finish it.'
-
+    https://user@notion.so/ https://@notion.so/ https://notion.so:99999/ https://[::1 file:///etc/x
+    https://notion.so@evil.example/ https://evil.example\@notion.so/ javascript:alert(1) --flag
+    https://notion.so\.evil.example/ https:// https:notion.so //notion.so/ notion.so
+    https://ñotion.so/'''.split() + ['https://notion.so/' + each for each in (
+        'a b|\n|\x1b[2J|\x7f|\x9b|\u202e|\xa0|\ud800'.split('|'))] + ['', None, 5, []]
 
 def fates():
     """(which call, its answer, exit code, message, hint): 4 is the end of the login."""
     reason = {each: '%d %s' % (each, http.client.responses[each]) for each in http.client.responses}
-    for answer, why in [(Answer(each), reason[each]) for each in (400, 401, 403, 404, 410)] + [
+    for answer, why in [(Answer(each), reason[each]) for each in (400, 401, 404, 410)] + [
             (Answer.json({'status': status}), shown) for status, shown in (
                 ('denied', 'denied'), ('CONFIRMED', 'CONFIRMED'), ('a\nb\x1b', 'a b\\u001b'))]:
         yield ('finish', answer, 4, 'The login was refused (%s). Run `ntn login` to start a new '
                'one.' % why, ADMIN)
     yield ('finish', Answer.json({'status': 'expired'}), 4) + EXPIRED
-
     server, approved = "The login server's answer ", 'The login was approved, but without a valid '
     for make, field, values, message in (
-            (begun, 'sessionId', [None, '', 5, []], server + 'has no session.'),
-            (begun, 'verificationCode', CODES,
+            (begun, 'sessionId', [None, '', 5], server + 'has no session.'),
+            (begun, 'verificationCode', ['', 'A' * 33, 'DP9-ql5', '-A', 'A-', 'A--B', 'A B', 'A\n',
+                                         '\uff11', 'A\x1b[2J', None, 5],
              'The login server sent an invalid verification code.'),
             (confirmed, 'status', [None, 5, [], {}], server + 'has no status.'),
-            (confirmed, 'token', TOKENS, approved + 'token.'),
-            (confirmed, 'spaceId', IDS, approved + 'workspace ID.')):
+            (confirmed, 'token', [None, '', 5, 'ntn_canary a', 'ntn_canary_a\n', 'ntn_canary_\xe9',
+                                  '\x00', 'ntn_canary_\x7f'], approved + 'token.'),
+            (confirmed, 'spaceId', [None, '', 5, '../x', 'a b', 'a\n', 'a' * 65, 'a_b', '\xe4'],
+             approved + 'workspace ID.')):
         for value in values:
             yield ('begin' if make is begun else 'finish', make(**{field: value}), 5, message,
                    'Try again.')
-    unclear = [Answer(200, body) for body in OBJECTLESS]
+    unclear = [Answer(200, body) for body in (b'', b'{', b'[]', b'null', b'<html>', b'[' * 99999,
+                                              b'{"status": "\xff"}', b'{"expiresAt": NaN}')]
     unclear += [Answer(204), Answer(201, confirmed().body)]
     for call, answer in [('begin', Answer(403)), *itertools.product(['begin', 'finish'], unclear)]:
         yield (call, answer, 5, server + 'cannot be understood (%s).' % reason[answer.status],
                'Check NOTION_BASE_URL and --env.')
-
     origins = [(url, re.match('https?://[^/?#]*', url).group()) for url in FOREIGN_URLS]
     for url, shown in origins + [(url, 'not a web address') for url in ODD_URLS] + [
             (url, url) for url in ('http://localhost:PORT', 'https://127.0.0.1:PORT')]:
         yield ('begin', begun(browserUrl=url), 5,
                "The login server sent an address that is not Notion's: %s." % shown,
                'It was not opened. Check NOTION_BASE_URL and your network.')
-    targets = [(307, url, shown) for url, shown in origins + [
-        ('https://notion.site',) * 2] + [(url, 'nowhere') for url in ODD_URLS[:9]] + [
-        (url, 'http://127.0.0.1:PORT') for url in ('', '/elsewhere', '//')]]
+    targets = [(307, url, shown) for url, shown in origins + [('https://notion.site',) * 2] + [
+        (url, 'nowhere') for url in ODD_URLS[:7]] + [('/elsewhere', 'http://127.0.0.1:PORT')]]
     targets += [(status, 'https://notion.so', 'https://notion.so')
-                for status in (300, 301, 302, 303, 304, 305, 399)]
+                for status in (300, 301, 302, 303, 304, 399)]
     for call, (status, url, shown) in itertools.product(['begin', 'finish'], targets):
-        yield (call, Answer(status, headers=[('Location', url)] if url else []), 5,
-               "The login was redirected (%d) to %s, which is not Notion's login."
-               % (status, shown),
+        yield (call, Answer(status, headers=[('Location', url)]), 5, 'The login was redirected (%d)'
+               " to %s, which is not Notion's login." % (status, shown),
                'Check NOTION_BASE_URL and your network.')
-
     for call, status in itertools.product(['begin', 'ask once'], [408, 429, 500, 503]):
         yield call, Answer(status), 5, 'Notion answered %s.' % reason[status], (
             'Try again later.' if call == 'begin' else PENDING_STILL)
     yield ('ask once', cut(), 5, 'The connection to 127.0.0.1:PORT broke off (no answer).',
            PENDING_STILL)
-
 
 class LoginAnswerTest(LoginCase):
     CALLS = {'begin': (INIT, ['login']), 'ask once': (REDEEM, ['login poll --no-wait']),
@@ -3749,8 +3221,7 @@ class LoginAnswerTest(LoginCase):
     @rows([({'browserUrl': None, name: url}, 2, url) for name in ('browserUrl', 'authorizationUrl')
            for url in '''https://notion.so https://www.notion.so/a?b=c&d=%20#e https://notion.com/
            https://a.b.notion.site/x HTTPS://WWW.NOTION.SO/x ORIGIN ORIGIN/x'''.split()] + [
-        ({'verificationCode': code}, 6, code)
-        for code in 'A 7 A-B-C-D'.split() + ['A' * 32, 'A' * 15 + '-' + 'B' * 16]])
+        ({'verificationCode': code}, 6, code) for code in ('7', 'A' * 15 + '-B-' + 'B' * 14)])
     def test_what_can_be_trusted_is_shown(self, changes, line, text):
         changes = {name: value and value.replace('ORIGIN', self.sandbox.origin)
                    for name, value in changes.items()}
@@ -3759,7 +3230,7 @@ class LoginAnswerTest(LoginCase):
         self.assertEqual((0, '  ' + text.replace('ORIGIN', self.sandbox.origin), ''),
                          (code, out.split('\n')[line], err))
 
-    @rows([None, '', ' \t', 5, []])
+    @rows([None, ' \t', 5])
     def test_a_workspace_without_a_name_goes_by_its_id(self, name):
         self.start()
         self.sandbox.on('POST', REDEEM, confirmed(spaceName=name, spaceId='a' * 64))
@@ -3767,27 +3238,18 @@ class LoginAnswerTest(LoginCase):
         self.assertEqual({'prod': {'a' * 64: {'id': 'a' * 64, 'name': 'a' * 64}}},
                          self.state('workspaces.json')['environments'])
 
-
 class LoginRedirectTest(TlsCase):
     """All of Notion's hosts are the sandbox here, with a certificate for the two domains."""
-    CERTIFICATE = '''
-MIIBfDCCASKgAwIBAgIBUDAKBggqhkjOPQQDAjAMMQowCAYDVQQDDAFuMB4XDTIwMDEwMTAwMDAwMFoXDTQ5MDEwMTAwMDAwMFow
-DDEKMAgGA1UEAwwBbjBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABFh0tQQSGqRPGP8HgmXU6u97POju3zNF9T3bRMz/uJItATVC
-ofYRjevy8afczlmHWQrxPeMAHsco+wBGvb4wRJijdTBzMA8GA1UdEwEB/wQFMAMBAf8wQQYDVR0RBDowOIcEfwAAAYIJbm90aW9u
-LnNvggsqLm5vdGlvbi5zb4IKbm90aW9uLmNvbYIMKi5ub3Rpb24uY29tMB0GA1UdDgQWBBSlLrqjv3z081SgBTGa6cbkH/YtLDAK
-BggqhkjOPQQDAgNIADBFAiEA21xBasuxLppwlQpDKSnCMLPtUdKSLR9Kb+7ytn8xsE0CIGWQtC9ohUHxvYd9IEfHHctxtIalNgOB
-1JsEZOuLPxqe'''
 
     @rows([(path, status, hosts) for path in (INIT, REDEEM) for status, hosts in (
         (307, ['www.notion.so']), (308, ['notion.com', 'app.notion.com:8443']),
         (307, ['www.notion.so'] * 4), (307, ['www.notion.so'] * 5))])
     def test_it_is_followed_within_notion_four_times_with_the_body(self, path, status, hosts):
-        self.write('notion', KEY + pem('CERTIFICATE', self.CERTIFICATE))
         env = dict(self.serve_tls('notion'), NOTION_API_TOKEN=None)
         env['NOTION_BASE_URL'] = 'https://' + self.peer
         here = '127.0.0.1', self.sandbox.port
         self.names(notion_com=here, www_notion_so=here, app_notion_com=here)
-        self.write_state(PENDING, {'sessionId': 'sess-canary-1', 'issuedAt': int(time.time())})
+        self.store_pending()
         self.sandbox.on('POST', path, *[
             Answer(status, '{}', [('Location', 'https://%s%s' % (host, path))]) for host in hosts])
         line, answer, code, body = {
@@ -3800,9 +3262,6 @@ BggqhkjOPQQDAgNIADBFAiEA21xBasuxLppwlQpDKSnCMLPtUdKSLR9Kb+7ytn8xsE0CIGWQtC9ohUHx
             (each.method, each.path, each.header('Host'), each.json())
             for each in self.sandbox.requests])
 
-
-# Two steps ----------------------------------------------------------------------------------------
-
 class TwoStepTest(LoginCase):
     """A login that is started without a terminal, and finished by `login poll`."""
 
@@ -3812,39 +3271,6 @@ class TwoStepTest(LoginCase):
                                 '  ntn login poll\n', ''), result)
         on_a_terminal = self.call('login', '--no-browser', tty=PERSON + ('stdout',))
         self.assertEqual(result.out.replace('QL5', 'QL6'), on_a_terminal.out)
-
-    @rows([  # what is run in a directory "it's here"; what else there is; the command to go on with
-        ('PYTHON ntn.py', 'bin/python3', 'python3 ntn.py'),
-        ('PYTHON -I "./my ntn"', 'bin/python3', "python3 './my ntn'"),
-        ('PYTHON ntn.py', '', 'PYTHON ntn.py'),
-        ('PYTHON ../bin/ntn', 'bin/ntn bin/python3', 'ntn'),
-        ('VENV/python ntn.py', 'bin/python3 venv/python', 'VENV/python ntn.py')])
-    def test_the_command_is_the_way_the_program_was_started(self, started, links, command):
-        def run(line):
-            process = subprocess.Popen(
-                shlex.split(line.replace('PYTHON', shlex.quote(python)).replace('VENV', venv)),
-                env=self.environ({'PATH': bin}), cwd=here, stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-            out, err = process.communicate(timeout=30)
-            return self.checked(process.returncode, out, err, False)
-
-        root, python = tempfile.mkdtemp(dir=self.dir), os.path.realpath(sys.executable)
-        here, bin, venv = [os.path.join(root, name) for name in ("it's here", 'bin', 'venv/bin')]
-        for directory in here, bin, venv:
-            os.makedirs(directory)
-        for name in 'ntn.py', 'my ntn':
-            shutil.copy(NTN, os.path.join(here, name))
-        for link in links.split():
-            target = os.path.join(here, 'ntn.py') if link == 'bin/ntn' else python
-            os.symlink(target, os.path.join(root, link.replace('venv', 'venv/bin')))
-        with open(os.path.join(root, 'venv', 'pyvenv.cfg'), 'w') as file:
-            file.write('home = %s\n' % os.path.dirname(python))
-        told = json.loads(run(started + ' login --json').out)['poll_command']
-        command = command.replace('PYTHON', shlex.quote(python)).replace('VENV', venv)
-        self.assertEqual(command + ' login poll', told)
-        self.sandbox.approve()
-        if command != 'ntn':  # which needs a program called env
-            self.assertEqual(self.polled(0, self.logged_in()), run(told))
 
     def test_json_is_one_document_each_time_and_no_call_has_credentials(self):
         self.store_login()
@@ -3889,10 +3315,10 @@ class TwoStepTest(LoginCase):
         self.sandbox.approve('DP9-QL6')
         self.assertEqual(self.polled(0, self.logged_in(), number=2), self.poll())
 
-    @rows([('sessionId', value) for value in (None, '', 5, [])] + [
+    @rows([('sessionId', value) for value in (None, '', 5)] + [
         ('issuedAt', value) for value in (None, 1.5, 'text', [], -5, True)] + [
         (name, value) for name in ('environment', 'origin', 'expiresAt', 'url', 'verificationCode')
-        for value in (5, None, [], {}, 'text', 'http://evil.example', -1)])
+        for value in (5, None, [], 'text', 'http://evil.example', -1)])
     def test_what_another_program_has_started_can_be_finished(self, name, value):
         self.start()
         self.write_state(PENDING, dict({
@@ -3901,7 +3327,7 @@ class TwoStepTest(LoginCase):
         shown = '' if name in ('url', 'verificationCode') else re.sub(
             'http:.*', 'https://notion.so/x', self.asked())
         if name == 'sessionId':
-            for options in [], ['--no-wait'], ['--json']:
+            for options in [], ['--no-wait']:
                 self.assertEqual(self.fails(4, *NO_SESSION), self.poll(*options))
             return
         self.assertEqual(Result(8, '', shown + STILL_PENDING), self.poll('--no-wait'))
@@ -3913,7 +3339,6 @@ class TwoStepTest(LoginCase):
         def replace(request, handler):
             self.write_state(PENDING, {'sessionId': 'sess-canary-newer', 'issuedAt': 1})
             return Answer.json({'status': status})
-
         self.start()
         self.sandbox.on('POST', REDEEM, replace)
         failure = self.fails(4, 'Another process has finished or ended this login.',
@@ -3921,18 +3346,14 @@ class TwoStepTest(LoginCase):
         self.assertEqual(self.polled(4, failure.err), self.poll())
         self.assertEqual({'sessionId': 'sess-canary-newer', 'issuedAt': 1}, self.state(PENDING))
 
-
-# Time and trouble ---------------------------------------------------------------------------------
-
 class LoginWaitTest(LoginCase):
     """Expiry is by the server's clock; a local one that is hours off changes nothing. Networks and
     servers may fail meanwhile; it is another thing to be refused."""
 
     @rows([  # Notion's clock ahead of ours; how far ours is set between login and poll; expiresAt
-        (offset, shift, 's', 20) for offset in (-36000, -700, 0, 700, 36000)
-        for shift in (-18000, 0, 18000)] + [
-        (-36000, 0, 'ms', 20), (36000, 0, 'iso', 20), (36000, 0, None, 600), (None, 0, 's', 60),
-        (None, 18000, 's', 60)])
+        (offset, shift, 's', 20) for offset in (-36000, 0, 36000) for shift in (-18000, 0, 18000)
+    ] + [(-36000, 0, 'ms', 20), (36000, 0, 'iso', 20), (36000, 0, None, 600),
+         (None, 18000, 's', 60)])
     def test_a_session_is_waited_for_until_it_expires(self, offset, shift, form, lifetime):
         clock = self.fake_clock()
         self.sandbox.send_date, self.sandbox.date_offset = offset is not None, offset or 0
@@ -3947,13 +3368,12 @@ class LoginWaitTest(LoginCase):
         self.assertEqual((lifetime, None), (round(sum(clock.sleeps), 3), self.state(PENDING)))
 
     @rows([(value, 1767225900) for value in (  # 2026-01-01T00:05:00Z
-        1767225900, 1767225900.5, 1767225900000, '1767225900', '1767225900000',
-        '2026-01-01T00:05:00Z', '2026-01-01T00:05:00.999Z', '2026-01-01T00:05:00',
-        '2026-01-01 00:05:00Z')] + [
+        1767225900.5, 1767225900000, '1767225900', '2026-01-01T00:05:00Z',
+        '2026-01-01T00:05:00.999Z', '2026-01-01T00:05:00', '2026-01-01 00:05:00Z')] + [
         (value, value) for value in (1767225601, 1767225600 + 86399)] + [
         (value, 1767226200) for value in (  # what cannot be means 10 minutes
-            '2026-99-99T00:05:00Z', '0000-01-01T00:00:00Z', '2026-01-01', 'soon', '', None, True,
-            [], {}, 0, -5, 1767225600, 1767225600 + 86400, 10 ** 20)])
+            '2026-99-99T00:05:00Z', '0000-01-01T00:00:00Z', '2026-01-01', 'soon', '', True, [], 0,
+            -5, 1767225600, 1767225600 + 86400, 10 ** 20)])
     def test_every_form_of_the_expiry_is_understood(self, value, expected):
         self.sandbox.on('POST', INIT, begun(expiresAt=value))
         out = self.call('login', '--json', clock=self.fake_clock()).out
@@ -3961,22 +3381,20 @@ class LoginWaitTest(LoginCase):
                                                 self.state(PENDING)['expiresAt']))
 
     @rows([([Answer(status)], [4], 'Notion answered %d %s.' % (
-        status, http.client.responses[status])) for status in (408, 429, 500, 502, 503, 504)] + [
-        ([Answer(503, headers=[('Retry-After', text)])], [pause],
-         'Notion answered 503 Service Unavailable.') for text, pause in (
+        status, http.client.responses[status])) for status in (408, 429, 500, 502, 504)] + [
+        ([Answer(503, headers=[('Retry-After', text)])], [pause], BUSY) for text, pause in (
             ('1', 4), ('20', 20), ('120', 120), ('Thu, 01 Jan 2026 00:00:50 GMT', 50), ('-5', 4),
-            ('Thu, 01 Jan 2026 00:00:00 GMT', 4), ('later', 4), ('', 4), ('2.5', 4))] + [
+            ('later', 4), ('', 4))] + [
         ([answer], [4], 'The connection to PEER broke off (%s).' % how) for answer, how in (
             (cut(), 'no answer'),
             (raw(b'rubbish\r\n\r\n'), 'the answer is not HTTP: BadStatusLine'),
             (cut(head('Content-Length: 100') + b'{"status":'), '90 bytes missing'))] + [
         ([Answer(503)] * 5 + [Answer.json({'status': 'pending'})] + [Answer(503)] * 2,
-         [4, 8, 10, 10, 10, 2, 4, 8], 'Notion answered 503 Service Unavailable.')])
+         [4, 8, 10, 10, 10, 2, 4, 8], BUSY)])
     def test_it_is_waited_out_with_growing_pauses(self, answers, pauses, words):
         def note(answer, request, handler):
             times.append(clock.monotonic())
             return answer
-
         clock, times = self.fake_clock(), []
         self.start(clock=clock)
         self.sandbox.approve()
@@ -3993,21 +3411,14 @@ class LoginWaitTest(LoginCase):
         before = self.tree()
         self.sandbox.stop()
         words = 'Cannot reach Notion: %s refuses connections.' % self.peer
-        code, _, err = self.fails(5, words, 'The login is still pending: run `ntn login poll` to '
-                                  'finish it.')
-        self.assertEqual(self.polled(code, words + ' Still waiting.\n' + err),
-                         self.poll(clock=clock))
+        self.assertEqual(self.polled(5, words + ' Still waiting.\n' + self.fails(
+            5, words, PENDING_STILL).err), self.poll(clock=clock))
         self.assertEqual((600, before), (round(sum(clock.sleeps), 3), self.tree()))
 
-
-# What a login leaves behind -----------------------------------------------------------------------
-
 class LoginStorageTest(LoginCase):
-
     def test_the_old_login_stays_until_the_new_one_is_stored(self):
         def tokens():
             return self.call('auth', 'token', secrets_ok=True).out, set(self.state('auth.json'))
-
         self.store_login()
         before = 'ntn_canary_stored\n', {WORKSPACE}
         self.start()
@@ -4019,12 +3430,11 @@ class LoginStorageTest(LoginCase):
         self.assertEqual(self.polled(0, self.logged_in('New'), number=2), self.poll())
         self.assertEqual(('ntn_canary_login_2\n', {WORKSPACE, 'new'}), tokens())
 
-    @rows(itertools.product(
-        ['auth.json.tmp', 'config.json.tmp', 'workspaces.json.tmp', '.lock', 'cache/.lock',
-         'cache/pending-login.json.tmp'], ['login', 'login poll', 'login poll --no-wait']))
+    @rows(itertools.product([name + '.tmp' for name in STATE] + ['.lock', 'cache/.lock'],
+                            ['login', 'login poll']))
     def test_it_proves_that_it_can_write_before_anything_is_sent(self, name, line):
-        self.write_state(PENDING, {'sessionId': 'sess-canary-1', 'issuedAt': int(time.time())})
-        path = os.path.join(self.home, name)
+        self.store_pending()
+        path = self.path(name)
         os.makedirs(os.path.join(path, 'full'))
         what = 'in ' + os.path.dirname(path) if 'lock' in name else path[:-len('.tmp')]
         code, out, err = self.call(*line.split())
@@ -4032,8 +3442,7 @@ class LoginStorageTest(LoginCase):
                          (code, out, err.split('\n')[0], self.sandbox.requests))
 
     @rows([  # options of login, its variables; options of poll, its variables; whose login it is
-        (['--env', 'dev'], {}, [], {}, 'dev'), ([], {'NOTION_ENV': 'dev'}, [], {}, 'dev'),
-        ([], {}, [], {'NOTION_ENV': 'stg'}, 'prod'),
+        (['--env', 'dev'], {}, [], {}, 'dev'), ([], {}, [], {'NOTION_ENV': 'stg'}, 'prod'),
         (['--env', 'local'], {}, [], {'NOTION_ENV': 'stg'}, 'local'),
         (['--env', 'dev'], {}, ['--env', 'stg'], {}, 'stg')])
     def test_a_poll_goes_where_the_login_was_started_unless_told(
@@ -4050,7 +3459,6 @@ class LoginStorageTest(LoginCase):
             self.state('config.json')['defaultWorkspaceIds'],
             list(self.state('workspaces.json')['environments'])))
 
-
 class LoginInterruptionTest(KeychainCase, LoginCase):
     """Ctrl-C while an approved login is stored; see below for one while it is waited for."""
     LOST = 'The approved login was not kept and is lost: run `ntn login` again.\n'
@@ -4062,11 +3470,10 @@ class LoginInterruptionTest(KeychainCase, LoginCase):
             self.sandbox.approve()
             answered.set()
             return self.sandbox.redeem_login(request)
-
         answered = threading.Event()
         self.start()
         self.sandbox.on('POST', REDEEM, approve_while_locked)
-        with open(os.path.join(self.home, '.lock'), 'w') as lock:
+        with open(self.path('.lock'), 'w') as lock:
             process = self.spawn('login', 'poll', env={'NOTION_KEYRING': '0'})
             self.assertTrue(answered.wait(10))
             for _ in range(presses):
@@ -4078,27 +3485,18 @@ class LoginInterruptionTest(KeychainCase, LoginCase):
             out, err = process.communicate(timeout=10)
         self.assertEqual((-signal.SIGINT, b'', presses == 2), (
             process.returncode, out, plain(to_text(err)).endswith(self.LOST)))
-        self.assertEqual(presses == 2, PENDING in self.tree())
-        self.assertEqual((None, None) if presses == 2 else (
-            {WORKSPACE: 'ntn_canary_login_1'}, {'version': '1', 'defaultWorkspaceIds': {
-                'prod': WORKSPACE}}), (self.state('auth.json'), self.state('config.json')))
+        self.assertEqual((True, None, None) if presses == 2 else (
+            False, {WORKSPACE: 'ntn_canary_login_1'}, {'version': '1', 'defaultWorkspaceIds': {
+                'prod': WORKSPACE}}),
+            (PENDING in self.tree(), self.state('auth.json'), self.state('config.json')))
 
     def test_one_while_the_keychain_is_asked_ends_it_at_once(self):
-        def press():
-            while not getattr(sys.modules.get('keyring'), 'hanging', None):
-                time.sleep(0.01)
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
-
         self.start()
         self.sandbox.approve()
         self.behave({'set ' + WORKSPACE: 'hang'})
-        self.limit(KEYCHAIN_LIMIT=3000)  # 30 s, in a hurry
-        threading.Thread(target=press, daemon=True).start()
+        self.press_when_it_hangs()
         self.assertEqual(self.polled(130, self.LOST), self.poll())
         self.assertEqual((None, None), (self.state('auth.json'), self.state('config.json')))
-
-
-# Workspaces, and people at terminals --------------------------------------------------------------
 
 class WorkspaceCase(LoginCase):
     """There are Globex and Acme, the default, and another Globex in the environment dev."""
@@ -4109,21 +3507,19 @@ class WorkspaceCase(LoginCase):
 
     def prepare(self):
         super().prepare()
-        self.store_login('ntn_canary_globex', GLOBEX, 'Globex')
+        self.store_login('ntn_canary_globex', OTHER, 'Globex')
         self.store_login('ntn_canary_dev', 'dev-1', 'Globex', 'dev')
         self.store_login()
 
-
 class SwitchTest(WorkspaceCase):
-
-    @rows([(each, GLOBEX, '✔ Switched to workspace Globex\n') for each in (
-        'Globex', 'gLOBEX', GLOBEX, GLOBEX.replace('-', ''), GLOBEX.upper())] + [
+    @rows([(each, OTHER, '✔ Switched to workspace Globex\n') for each in (
+        'gLOBEX', OTHER.replace('-', ''), OTHER.upper())] + [
         ('Acme', WORKSPACE, '✔ Still using workspace Acme\n'),
         ('Twin', 't1', '✔ Switched to workspace Twin\n'),
         ('TWIN', None, "error: Several workspaces are called 'TWIN': t1, t2.\n"
          '  hint: Name the one you mean by its ID.\n'),
         ('Acm', None, "error: You are not logged in to a workspace named 'Acm'.\n  hint: You are "
-         'logged in to: Globex (%s), Acme (%s), Twin (t1), twin (t2).\n' % (GLOBEX, WORKSPACE))])
+         'logged in to: Globex (%s), Acme (%s), Twin (t1), twin (t2).\n' % (OTHER, WORKSPACE))])
     def test_a_known_workspace_is_switched_to_without_the_network(self, wanted, default, words):
         self.store_login('ntn_canary_t1', 't1', 'Twin')
         self.store_login('ntn_canary_t2', 't2', 'twin')
@@ -4140,9 +3536,10 @@ class SwitchTest(WorkspaceCase):
             self.assertEqual((default or WORKSPACE, 'x'), (self.default(), self.default('dev')))
         self.assertEqual([], self.sandbox.requests)
 
-    @rows([(typed, 0, 'Acme') for typed in (b'\n', b' 2 \n', b'2', b'02\r\n', b'a\n', b'ACME')] + [
+    @rows([(typed, 0, 'Acme') for typed in (b'\n', b' 2 \n', b'2', b'02\r\n', b'a\n')] + [
         (typed, 0, 'Globex') for typed in (b'1\n', b'globex\n', b'G')] + [
-        (b'0\n4\n-1\n1.0\nx\nGlobexx\n\xff\n1\n', 7, 'Globex'), ('٢\n1\n'.encode(), 1, 'Globex'),
+        (b'0\n4\n-1\n1.0\nx\nGlobexx\n\xff\n1\n', 7, 'Globex'),
+        ('٢\n1\n'.encode(), 1, 'Globex'),
         (b'9' * 5000 + b'\n\n', 1, 'Acme'), (b'', 0, None), (b'x\n', 1, None)])
     def test_what_is_typed_into_the_menu_decides(self, typed, again, name):
         end = {'Acme': '✔ Still using workspace Acme\n', None: '\n',
@@ -4150,7 +3547,7 @@ class SwitchTest(WorkspaceCase):
         self.assertEqual(Result(0 if name else 130, '',
                                 self.MENU + self.ASK + self.AGAIN * again + end),
                          self.call('login', stdin=typed, tty=PERSON))
-        self.assertEqual((GLOBEX if name == 'Globex' else WORKSPACE, []),
+        self.assertEqual((OTHER if name == 'Globex' else WORKSPACE, []),
                          (self.default(), self.sandbox.requests))
 
     def test_a_hostile_name_stays_on_its_line_of_the_menu(self):
@@ -4158,9 +3555,8 @@ class SwitchTest(WorkspaceCase):
         self.assertIn('\n  3  a 9 Acme\\u001b[2J\\u202e\\u009b1m (default)\n  4  Auth',
                       self.call('login', tty=PERSON).err)
 
-    @rows([GLOBEX, GLOBEX.replace('-', '')])
-    def test_the_variable_skips_the_menu(self, wanted):
-        env = {'NOTION_WORKSPACE_ID': wanted, 'NOTION_API_TOKEN': CANARY}
+    def test_the_variable_skips_the_menu(self):
+        env = {'NOTION_WORKSPACE_ID': OTHER.replace('-', ''), 'NOTION_API_TOKEN': CANARY}
         self.assertEqual(Result(0, '', TOKEN_SET + '✔ Switched to workspace Globex\n'),
                          self.call('login', tty=PERSON, env=env))
 
@@ -4181,14 +3577,13 @@ class SwitchTest(WorkspaceCase):
             words = words.replace('{0}', self.write_state(name, content))
         if name == 'config.json':  # without a default, the new login is
             menu = menu.replace(' (default)', '').replace('[2]', '[3]')
-        self.sandbox.on('POST', REDEEM, confirmed(spaceId=env.get('NOTION_WORKSPACE_ID', 'new')))
+        key = env.get('NOTION_WORKSPACE_ID', 'new')
+        self.sandbox.on('POST', REDEEM, confirmed(spaceId=key))
         self.assertEqual(
             Result(0, '', words.replace('MENU', menu) + self.asked()
                    + 'Open the URL on any device.\n' + self.logged_in()),
             self.call('login', stdin=typed, tty=PERSON, env=env, clock=self.fake_clock()))
-        self.assertEqual(env.get('NOTION_WORKSPACE_ID', 'new'),
-                         self.default(env.get('NOTION_ENV', 'prod')))
-
+        self.assertEqual(key, self.default(env.get('NOTION_ENV', 'prod')))
 
 class TerminalLoginTest(WorkspaceCase):
     WAITING = 'Waiting for approval in the browser, %s left'
@@ -4208,14 +3603,10 @@ class TerminalLoginTest(WorkspaceCase):
         def told():
             self.assertTrue(select.select([descriptor], [], [], 10)[0])
             return ast.literal_eval(to_text(os.read(descriptor, 4096)))
-
         fifo, descriptor = self.make_fifo()
-        path = os.path.join(tempfile.mkdtemp(dir=self.dir), name)
-        with open(path, 'w') as file:
-            file.write('#!%s -IS\nimport os, sys\nwith open(%r, "w") as file:\n    file.write(repr('
-                       '[os.isatty(0)] + sys.argv[1:]))\n%s\n' % (sys.executable, fifo, more))
-        os.chmod(path, 0o755)
-        return path, told
+        return self.write(os.path.join(tempfile.mkdtemp(dir=self.dir), name), (
+            '#!%s -IS\nimport os, sys\nwith open(%r, "w") as file:\n    file.write(repr('
+            '[os.isatty(0)] + sys.argv[1:]))\n%s\n' % (sys.executable, fifo, more)), 0o755), told
 
     def test_it_opens_the_browser_waits_and_ends_logged_in(self):
         # A browser of the worst kind: it prints, and does not end before its user closes it.
@@ -4236,7 +3627,7 @@ class TerminalLoginTest(WorkspaceCase):
         terminal.expect('left\x1b[K')
         terminal.send('\x03')
         self.assertEqual(-signal.SIGINT, terminal.wait())
-        self.assertEqual('The login is still pending: run `ntn login poll` to finish it.',
+        self.assertEqual(PENDING_STILL,
                          terminal.output.replace('^C', '').rpartition('\x1b[K')[2].strip())
         self.sandbox.approve()
         self.assertEqual(self.polled(0, self.logged_in()), self.ntn('login', 'poll'))
@@ -4258,8 +3649,7 @@ class TerminalLoginTest(WorkspaceCase):
         self.assertEqual(0, terminal.wait())
         self.assertIn(self.asked() + 'Then run this command to complete login:\n', terminal.output)
 
-    @rows([('dumb', ''), ('xterm', '\r{}\x1b[K\r{}\x1b[K\r\x1b[K'),
-           (None, '\r{}\x1b[K\r{}\x1b[K\r\x1b[K')])
+    @rows([('dumb', ''), ('xterm', '\r{}\x1b[K\r{}\x1b[K\r\x1b[K')])
     def test_the_time_left_is_shown_where_a_line_can_be_replaced(self, term, line):
         result = self.call('login', '--env', 'stg', '--json', env={'TERM': term}, tty=PERSON,
                            clock=self.fake_clock(on_sleep=self.sandbox.approve))
@@ -4269,13 +3659,11 @@ class TerminalLoginTest(WorkspaceCase):
 
     @rows([  # what there is to be run; variables; whether it is opened
         ('firefox', 'DISPLAY=:0', True), ('xdg-open', 'DISPLAY=:0', True), ('firefox', '', False),
-        ('firefox', 'DISPLAY=', False), ('firefox', 'DISPLAY=:0 SSH_CONNECTION=1', False),
-        ('firefox', 'DISPLAY=:0 BROWSER=', True), ('w3m', 'DISPLAY=:0', False),
+        ('firefox', 'DISPLAY=:0 SSH_CONNECTION=1', False), ('w3m', 'DISPLAY=:0', False),
         ('lynx', 'DISPLAY=:0', False), ('links', 'DISPLAY=:0', False),
         ('elinks', 'DISPLAY=:0', False), ('www-browser', 'DISPLAY=:0', False),
         ('none', 'DISPLAY=:0', False), ('w3m', 'DISPLAY=:0 BROWSER=SCRIPT', True),
-        ('none', 'SSH_CONNECTION=1 BROWSER=SCRIPT', True),
-        ('none', 'BROWSER="SCRIPT --new %s"', True),
+        ('none', 'SSH_CONNECTION=1 BROWSER="SCRIPT --new %s"', True),
         # webbrowser itself has known of Wayland since 3.7 only.
         ('firefox', 'WAYLAND_DISPLAY=wayland-0', sys.version_info >= (3, 7))])
     def test_a_browser_is_opened_only_where_a_person_can_see_it(self, name, variables, opened):
@@ -4294,12 +3682,9 @@ class TerminalLoginTest(WorkspaceCase):
         if opened:
             self.assertEqual(self.url(), told()[-1])
 
-
 # Logout, whoami, auth token -----------------------------------------------------------------------
 
 class LogoutTest(WorkspaceCase):
-    FILES = 'auth.json', 'config.json', 'workspaces.json'
-
     def logged_out(self, *names):
         stays = ' At Notion the token stays valid until you revoke it in your settings.\n'
         words = '  Forgotten: %s.%s' % (', '.join(names), stays) if names else ''
@@ -4307,50 +3692,46 @@ class LogoutTest(WorkspaceCase):
 
     def files_without(self, keys):
         """What the three files should hold without these workspaces."""
-        auth, config, cached = [self.state(name) for name in self.FILES]
+        auth, config, cached = [self.state(name) for name in STATE[:3]]
         for key, (name, entries) in itertools.product(keys, cached['environments'].items()):
             auth.pop(key, None)
             if entries.pop(key, None) and config['defaultWorkspaceIds'].get(name) == key:
                 del config['defaultWorkspaceIds'][name]
-        return dict(zip(self.FILES, [auth, config, cached]))
+        return dict(zip(STATE, [auth, config, cached]))
 
     @rows([  # a command; whom it forgets; whether the login that is pending in prod stays
-        ('logout', ['Globex', 'Acme'], [GLOBEX, WORKSPACE], False),
+        ('logout', ['Globex', 'Acme'], [OTHER, WORKSPACE], False),
         ('logout --env dev', ['Globex'], ['dev-1'], True),
-        ('logout --workspace Acme', ['Acme'], [WORKSPACE], True)] + [
-        ('logout --workspace ' + wanted, ['Globex'], [GLOBEX], True)
-        for wanted in ('Globex', 'globex', GLOBEX, GLOBEX.replace('-', '').upper())])
+        ('logout --workspace Acme', ['Acme'], [WORKSPACE], True),
+        ('logout --workspace globex', ['Globex'], [OTHER], True),
+        ('logout --workspace ' + OTHER.replace('-', '').upper(), ['Globex'], [OTHER], True)])
     def test_it_forgets_what_it_was_told_to_and_nothing_else(self, line, names, keys, stays):
         self.start()
         del self.sandbox.requests[:]
         expected = self.files_without(keys)
         self.assertEqual(self.logged_out(*names), self.call(*line.split()))
         if '--workspace' not in line:
-            self.assertEqual(Result(0, '', '✔ Already logged out\n'), self.call(*line.split()))
-        self.assertEqual(expected, {name: self.state(name) for name in self.FILES})
+            self.assertEqual(ALREADY_OUT, self.call(*line.split()))
+        self.assertEqual(expected, {name: self.state(name) for name in STATE[:3]})
         self.assertEqual((stays, []), (self.state(PENDING) is not None, self.sandbox.requests))
 
-    @rows([('config.json', {'defaultWorkspaceIds': {'prod': 'x'}}, ['x']), (None, None, None),
+    @rows([('config.json', {'defaultWorkspaceIds': {'prod': 'x'}}, ['x']),
            ('workspaces.json', {'environments': {'prod': {'x': {'name': 'X'}}}}, ['X']),
            (PENDING, {'sessionId': 'sess-canary-1', 'issuedAt': 1}, [])])
     def test_anything_left_of_a_login_is_something_to_forget(self, name, content, names):
         shutil.rmtree(self.home)
         env = {'NOTION_API_TOKEN': CANARY}
         warning = 'warning: NOTION_API_TOKEN is set and still in effect.\n  hint: Unset it.\n'
-        if name:
-            self.write_state(name, content)
-            expected = self.logged_out(*names)
+        for expected in ALREADY_OUT, self.logged_out(*names), ALREADY_OUT:
+            if expected != ALREADY_OUT:
+                self.write_state(name, content)
             self.assertEqual(expected._replace(err=warning + expected.err),
                              self.call('logout', env=env))
-        before = self.tree()
-        self.assertEqual(Result(0, '', warning + '✔ Already logged out\n'),
-                         self.call('logout', env=env))
-        self.assertEqual(before, self.tree())
 
-    @rows([(name,) for name in FILES + (PENDING,)] + [FILES + (PENDING,)])
+    @rows([(name,) for name in STATE] + [STATE])
     def test_a_damaged_file_is_left_and_named_and_the_rest_is_done(self, *damaged):
         self.start()
-        keys = [WORKSPACE] if damaged == ('workspaces.json',) else [GLOBEX, WORKSPACE]
+        keys = [WORKSPACE] if damaged == ('workspaces.json',) else [OTHER, WORKSPACE]
         expected = dict(self.files_without(keys), **{PENDING: None})  # of others nothing is known
         if 'auth.json' in damaged:  # so that logging out can be repeated
             expected['workspaces.json'] = self.state('workspaces.json')
@@ -4359,11 +3740,9 @@ class LogoutTest(WorkspaceCase):
         *lines, hint = err.splitlines()
         self.assertEqual((1, '', {'error: %s is damaged: it is not valid JSON.' % path
                                   for path in paths}), (code, out, set(lines)))
-        self.assertEqual('  hint: Repair it, or move it away and run `ntn login` again.'
-                         if len(damaged) > 1 else '  hint: The rest was forgotten.', hint)
-        for path in paths:
-            with open(path, 'rb') as file:
-                self.assertEqual(b'{', file.read())
+        self.assertEqual('  hint: ' + (REPAIR if len(damaged) > 1 else 'The rest was forgotten.'),
+                         hint)
+        self.assertEqual([b'{'] * len(damaged), [self.read(name) for name in damaged])
         for name in set(expected) - set(damaged):
             self.assertEqual(expected[name], self.state(name))
 
@@ -4372,12 +3751,9 @@ class LogoutTest(WorkspaceCase):
         clock = self.fake_clock(lambda: self.call('logout'))
         self.assertEqual(self.polled(4, self.fails(4, *NO_SESSION).err), self.poll(clock=clock))
 
-
 class CredentialTest(WorkspaceCase):
-    GIVEN = {'NOTION_API_TOKEN': CANARY}
-
-    @rows([([], {}, 'ntn_canary_stored\n'), (['--plain'], {}, 'ntn_canary_stored\n'),
-           (['--env', 'dev'], {}, 'ntn_canary_dev\n'), ([], GIVEN, CANARY + '\n'),
+    @rows([([], {}, 'ntn_canary_stored\n'), (['--plain', '--env', 'dev'], {}, 'ntn_canary_dev\n'),
+           ([], GIVEN, CANARY + '\n'),
            (['--json'], {}, {'token': 'ntn_canary_stored', 'source': 'AUTH',
                              'workspace_id': WORKSPACE}),
            (['--json'], GIVEN, {'token': CANARY, 'source': 'NOTION_API_TOKEN',
@@ -4389,37 +3765,13 @@ class CredentialTest(WorkspaceCase):
                          self.call('auth', 'token', *argv, env=env, secrets_ok=True))
         self.assertEqual([], self.sandbox.requests)
 
-    LOG_IN = 'Run `ntn login`, or set NOTION_API_TOKEN.'
-
-    @rows(itertools.product(['auth token', 'whoami', 'api v1/users/me'], [
-        ('auth.json', {WORKSPACE: 'ntn_canary a'},
-         'The token from AUTH has characters that no token has.', LOG_IN),
-        ('auth.json', {WORKSPACE: 5}, 'No token is stored for workspace %s.' % WORKSPACE, LOG_IN),
-        ('config.json', {}, 'No default workspace is set.',
-         'Choose one with `ntn login --workspace NAME`: Globex, Acme.')]))
-    def test_without_a_token_that_can_be_sent_nothing_is(self, line, row):
-        name, content, message, hint = row
-        self.write_state(name, content)
-        self.assertEqual(self.fails(4, message.replace('AUTH', self.auth), hint),
-                         self.call(*line.split()))
-        self.assertEqual([], self.sandbox.requests)
-
     ROW = ('b0000000-0000-4000-8000-000000000002\tNotion CLI\tbot\tann@example.com\t' + WORKSPACE
            + '\tAcme\ta0000000-0000-4000-8000-000000000001\tAnn\tperson\n')
-    LABELLED = '''\
-ID            b0000000-0000-4000-8000-000000000002
-Name          Notion CLI
-Type          bot
-Email         ann@example.com
-Workspace ID  11111111-2222-3333-4444-555555555555
-Workspace     Acme
-Owner ID      a0000000-0000-4000-8000-000000000001
-Owner         Ann
-Owner type    person
-Token from    AUTH
-'''
+    LABELLED = ''.join('%-14s%s\n' % pair for pair in zip(
+        ['ID', 'Name', 'Type', 'Email', 'Workspace ID', 'Workspace', 'Owner ID', 'Owner',
+         'Owner type', 'Token from'], ROW.strip().split('\t') + ['AUTH']))
 
-    @rows([('whoami', (), ROW), ('whoami --plain', (), ROW), ('whoami --plain', ('stdout',), ROW),
+    @rows([('whoami', (), ROW), ('whoami --plain', ('stdout',), ROW),
            ('whoami', ('stdout',), LABELLED), ('whoami --notion-version 2025-09-03', (), ROW)])
     def test_whoami_is_a_row_in_a_pipe_and_labelled_on_a_terminal(self, line, tty, out):
         self.assertEqual(Result(0, out.replace('AUTH', self.auth), ''),
@@ -4433,23 +3785,16 @@ Token from    AUTH
             ['i', '', 'person', 'p@x'] + [''] * 5),
            ('', {'id': 5, 'name': 'a\tb\nc\x1b[2J', 'type': [], 'person': 'x', 'bot': []},
             ['', 'a b c\\u001b[2J'] + [''] * 7),
-           ('--json', b'{"a":1.10,  "b":"\\u0041\xc3\xa9"}', None),
-           ('--json', b'{"a": 1}\n', None)])
+           ('--json', b'{"a":1.10,  "b":"\\u0041\xc3\xa9"}', None)])
     def test_whoami_shows_what_is_there(self, option, user, row):
         body = user if isinstance(user, bytes) else json.dumps(user)
         self.sandbox.on('GET', '/v1/users/me', Answer(200, body))
-        out = to_text(body).rstrip('\n') if row is None else '\t'.join(row)
+        out = to_text(body) if row is None else '\t'.join(row)
         self.assertEqual(Result(0, out + '\n', ''), self.call('whoami', *option.split()))
+
 # ---- 8 Request inputs ----------------------------------------------------------------------------
 
 INPUT_HINT = 'Use `Header:Value`, `name==value`, `path=value`, or `path:=json`.'
-
-
-def read_rows(text):
-    """The two sides of each line of a table; the left one as a shell would split it."""
-    pairs = [line.split(' => ') for line in text.splitlines() if line]
-    return [(shlex.split(left), right) for left, right in pairs]
-
 
 class PureTest(unittest.TestCase):
     """A test without a server and files: nothing is left from row to row."""
@@ -4464,43 +3809,33 @@ class PureTest(unittest.TestCase):
         self.assertEqual(5, raised.exception.code)
         return raised.exception.message, raised.exception.hint
 
-
 class GrammarTest(PureTest):
-    """The language of `ntn api`'s inputs."""
+    """The language of `ntn api`'s inputs; Fuzz tries thousands more."""
 
     @rows(read_rows(r'''
-a=1 => {"a":"1"}
 a= => {"a":""}
 'a= x ' => {"a":" x "}
 'a="\' => {"a":"\"\\"}
 a=é漢🐕 => {"a":"é漢🐕"}
-a:=true => {"a":true}
 'a:= {"b" : [1, {} ]} ' => {"a":{"b":[1,{}]}}
 a:='"\ud800\u2028"' => {"a":"\ud800\u2028"}
-
-a:=1.10 => {"a":1.10}
 a:=-0.0 => {"a":-0.0}
 a:=1e400 => {"a":1e400}
 a:=12345678901234567890123.0 => {"a":12345678901234567890123.0}
-a[b]:=1.0 a[c]=1.0 => {"a":{"b":1.0,"c":"1.0"}}
+a[b]:=1.10 a[c]=1.0 => {"a":{"b":1.10,"c":"1.0"}}
 
 url=https://x/?a==b => {"url":"https://x/?a==b"}
 a=:=1 => {"a":":=1"}
 a=[x => {"a":"[x"}
 a[b:=c]=1 => {"a":{"b:=c":"1"}}
 a[b==c]:=1 => {"a":{"b==c":1}}
-é=1 => {"é":"1"}
 
-a[b]=1 => {"a":{"b":"1"}}
-a.b=1 => {"a":{"b":"1"}}
 a.b[c].d=1 => {"a":{"b":{"c":{"d":"1"}}}}
 a[b]c[d]=1 => {"a":{"b":{"c":{"d":"1"}}}}
 [a]b=1 => {"a":{"b":"1"}}
 a[b[c]=1 => {"a":{"b[c":"1"}}
-'a[ 0]=1' => {"a":{" 0":"1"}}
 a.0x1=1 => {"a":{"0x1":"1"}}
 a[٣]=1 => {"a":{"٣":"1"}}
-'a["\]=1' => {"a":{"\"\\":"1"}}
 'p[Due: date][date][start]=2026-01-01' => {"p":{"Due: date":{"date":{"start":"2026-01-01"}}}}
 properties[v1.0][number]:=3 => {"properties":{"v1.0":{"number":3}}}
 a[b]=1 d=3 a.c=2 => {"a":{"b":"1","c":"2"},"d":"3"}
@@ -4510,55 +3845,41 @@ a[000]=1 => {"a":["1"]}
 a[1]=2 a[0]=1 => {"a":["1","2"]}
 a[2]=1 a[]=2 => {"a":[null,null,"1","2"]}
 a[][b]=1 a[][b]=2 => {"a":[{"b":"1"},{"b":"2"}]}
-a[2]=2 a[0][b]=1 => {"a":[{"b":"1"},null,"2"]}
-a:=[1,2] a[]=3 => {"a":[1,2,"3"]}
-a:=[1,2] a[0]=0 => {"a":["0",2]}
+a:=[1,2] a[]=3 a[0]=0 => {"a":["0",2,"3"]}
 a:='{"b":1}' a[c]=2 => {"a":{"b":1,"c":"2"}}
-
 []=1 []=2 => ["1","2"]
 [][a]=1 [1]a=2 => [{"a":"1"},{"a":"2"}]
-
 a=1 a:={} a[b]=2 => {"a":{"b":"2"}}
-c[][p][r][][text][content]=Hi => {"c":[{"p":{"r":[{"text":{"content":"Hi"}}]}}]}
-''') + [
-        (['a=\n\t\0\x1b\x7f\x85\u202e'], '{"a":"\\n\\t\\u0000\\u001b\\u007f\\u0085\\u202e"}'),
+''') + [(['a=\n\t\0\x1b\x7f\x85\u202e'], '{"a":"\\n\\t\\u0000\\u001b\\u007f\\u0085\\u202e"}'),
         (['a:=' + '9' * 5000], '{"a":%s}' % ('9' * 5000)),
         (['a[9999]=1'], '{"a":[%s"1"]}' % ('null,' * 9999))])
     def test_fields_become_a_body(self, inputs, body):
         self.assertEqual(([], [], body), parse_inputs(*inputs))
 
     @rows([  # inputs, query parameters, headers
-        ('a==1', [('a', '1')], []), ('a==', [('a', '')], []), ('a===1', [('a', '=1')], []),
-        ('a==:1', [('a', ':1')], []), ('filter[]==x', [('filter[]', 'x')], []),
+        ('a==', [('a', '')], []), ('a===1', [('a', '=1')], []), ('a==:1', [('a', ':1')], []),
         ('b==1 a==2 b==3', [('b', '1'), ('a', '2'), ('b', '3')], []),
-        ("'a[b=c]==é &'", [('a[b=c]', 'é &')], []), ("'a b==1'", [('a b', '1')], []),
-        ('X-A:1', [], [('X-A', '1')]), ('X-A::b=c', [], [('X-A', ':b=c')]),
+        ("'a[b=c]==é &'", [('a[b=c]', 'é &')], []), ('X-A::b=c', [], [('X-A', ':b=c')]),
         ('X-A:https://x/?a==b', [], [('X-A', 'https://x/?a==b')]), ('X-A:', [], [('X-A', '')]),
         ("'X-A: \t1 2\t '", [], [('X-A', '1 2')]), ("'X-A:é\t漢'", [], [('X-A', 'é\t漢')]),
         ('"!#$%&\'*+-.^_`|~1a:1"', [], [("!#$%&'*+-.^_`|~1a", '1')]),
-        ('X-A:1 q==1 x-a:2 X-A:3', [('q', '1')], [('X-A', '1'), ('x-a', '2'), ('X-A', '3')]),
-        ('', [], [])])
+        ('X-A:1 q==1 x-a:2 X-A:3', [('q', '1')], [('X-A', '1'), ('x-a', '2'), ('X-A', '3')])])
     def test_others_become_query_parameters_and_headers(self, line, query, headers):
         self.assertEqual((headers, query, None), parse_inputs(*shlex.split(line)))
 
     @rows(read_rows(r'''
 abc^ => there is no =, :=, == or : in it
-^ => there is no =, :=, == or : in it
 a^[b=1 => this bracket is not closed
 a[b]^]=1 => this bracket was not opened
 ^=1 => a key is missing here
-^.a=1 => a key is missing here
-a.^=1 => a key is missing here
 a[b].^=1 => a key is missing here
 a.^[b]=1 => a key is missing here
 a[^10000]=1 => an index goes up to 9999
 a.^99999999999999999999=1 => an index goes up to 9999
 a:=^ => this is not valid JSON (Expecting value)
-a:=[^x] => this is not valid JSON (Expecting value)
 'a:=1 ^2' => this is not valid JSON (Extra data)
 'a:=[^"b' => this is not valid JSON (Unterminated string starting at)
 'a:=[1 ^2]' => this is not valid JSON (Expecting ',' delimiter)
-'a:={"b"^}' => this is not valid JSON (Expecting ':' delimiter)
 a:=^NaN => this is not valid JSON (NaN is not JSON)
 a:=^-Infinity => this is not valid JSON (-Infinity is not JSON)
 ^==1 => the query parameter has no name
@@ -4585,27 +3906,21 @@ a[b]=1 a[^]=1 => an earlier input put an object here
     @rows([  # the input, the problem, how the input is shown, the columns before the caret
         ('a:="\0"', 'this is not valid JSON (Invalid control character at)', 'a:="\\u0000"', 4),
         ('a=\udcff', 'it is not valid UTF-8', 'a=\\udcff', 2),
-        ('X-A:1\nX-B: 2', CONTROL, 'X-A:1 X-B: 2', 5), ('X-A:1\r', CONTROL, 'X-A:1\\u000d', 5),
+        ('X-A:1\nX-B: 2', CONTROL, 'X-A:1 X-B: 2', 5),
         ('X-A:漢\x1b[2J', CONTROL, 'X-A:漢\\u001b[2J', 6),  # a character of two columns
         ('X-A:e\u0301\x7f', CONTROL, 'X-A:e\u0301\\u007f', 5),  # and one of none
         ('Authorization:Bearer\0xy', CONTROL, 'Authorization:*********', 20),
+        ('cookie:%s\udcff' % CANARY, 'it is not valid UTF-8', 'cookie:' + '*' * 32, 38),
         ('b' * 99 + '.=' + 'c' * 99, 'a key is missing here',
          '%s.=%s' % ('b' * 59, 'c' * 29), 60)])
     def test_an_input_is_quoted_harmlessly_and_not_at_length(self, text, problem, shown, columns):
         self.assertEqual('Cannot read the input: %s.\n  %s\n  %s^' % (
             problem, shown, ' ' * columns), self.refused(parse_inputs, text)[0])
 
-    @rows(itertools.product(['Authorization', 'aUTHORIZATION', 'Cookie', 'Proxy-Authorization'],
-                            ['Bearer %s\0', ' Bearer\n%s', '%s\udcff', '\x1b%s']))
-    def test_a_secret_is_not_quoted_whatever_is_wrong_with_it(self, name, value):
-        self.assertNotIn(CANARY, self.refused(parse_inputs, name + ':' + value % CANARY)[0])
-
-
 class PathTest(PureTest):
     ORIGIN = 'https://api.notion.com'
 
     @rows(read_rows(r'''
-/v1/users/me => /v1/users/me
 HTTPS://API.Notion.com:443/v1/x?a=b => /v1/x?a=b
 https://api.notion.com//evil.example/x => /evil.example/x
 //evil.example/x => /evil.example/x
@@ -4618,8 +3933,7 @@ v1/a#b => /v1/a%23b
 "v1/-._~!$&'()*+,;=:@" => /v1/-._~!$&'()*+,;=:@
 v1/..x/x../... => /v1/..x/x../...
 'v1/x?a=b c&d=é#f' => /v1/x?a=b%20c&d=%C3%A9%23f
-v1/x?c=d a==b => /v1/x?c=d&a=b
-v1/x a==b a==c => /v1/x?a=b&a=c
+v1/x?c=d a==b a==c => /v1/x?c=d&a=b&a=c
 v1/x 'a[]==1&b=2#+ /?é' => /v1/x?a%5B%5D=1%26b%3D2%23%2B%20%2F%3F%C3%A9
 v1/x 100%==%20 => /v1/x?100%25=%2520
 '''))
@@ -4627,57 +3941,40 @@ v1/x 100%==%20 => /v1/x?100%25=%2520
         query = [tuple(word.split('==', 1)) for word in words[1:]]
         self.assertEqual(self.ORIGIN + target, ntn.build_url(self.ORIGIN, words[0], query))
 
-    @rows([(path, problem) for problem, paths in [
+    @rows([(path, 'The path %s %s.' % (json.dumps(path, ensure_ascii=False), problem), 'Use a path '
+            'such as v1/users/me.') for problem, paths in [
         ('is empty', ['', '/', '?a=b', ORIGIN]),
         ('has a `..` segment in it', ['..', 'v1/../x', 'v1/x/..', 'v1/%2e%2E/x', 'v1/.%2e%2fx']),
         ('has a backslash in it', ['v1\\x', 'v1/%5c']),
         ('has a control character in it', ['v1/\n', 'v1/\0', 'v1/x?\r', 'v1/%0a', 'v1/%7F']),
-        ('is not valid UTF-8', ['v1/\udcff'])] for path in paths])
-    def test_paths_that_cannot_be_meant_are_refused(self, path, problem):
-        self.assertEqual(('The path %s %s.' % (json.dumps(path, ensure_ascii=False), problem),
-                          'Use a path such as v1/users/me.'),
-                         self.refused(ntn.build_url, self.ORIGIN, path, []))
-
-    @rows(['http://api.notion.com/v1/x', 'https://api.notion.com:444/v1/x', 'https://evil.example',
-           'https://api.notion.com.evil.example/', 'https://api.notion.com@evil.example/v1/x',
-           'https://evil.example#api.notion.com', 'https://api.notion.com\\@evil.example/',
-           'ftp://api.notion.com/', 'file:///etc/passwd', 'https://api.notion.com:x/',
-           'https:///v1/x', 'https://[::1/v1/x', 'https://api.notion',
-           'https://ann:%s@api.notion.com/v1/x' % CANARY])  # a password is not shown, either
-    def test_addresses_elsewhere_are_refused(self, path):
-        self.assertEqual((
-            'That is not an address of the API, which is at https://api.notion.com.',
-            'Use the path alone, such as v1/users/me.'),
-            self.refused(ntn.build_url, self.ORIGIN, path, []))
-
+        ('is not valid UTF-8', ['v1/\udcff'])] for path in paths] + [
+        (path, 'That is not an address of the API, which is at https://api.notion.com.',
+         'Use the path alone, such as v1/users/me.') for path in (
+            'http://api.notion.com/v1/x', 'https://api.notion.com:444/v1/x', 'https://evil.example',
+            'https://api.notion.com.evil.example/', 'https://api.notion.com@evil.example/v1/x',
+            'https://evil.example#api.notion.com', 'https://api.notion.com\\@evil.example/',
+            'file:///etc/passwd', 'https://api.notion.com:x/', 'https:///v1/x', 'https://[::1/v1/x',
+            'https://api.notion', 'https://ann:%s@api.notion.com/v1/x' % CANARY)])
+    def test_paths_that_cannot_be_meant_and_addresses_elsewhere_are_refused(self, path, *expected):
+        self.assertEqual(expected, self.refused(ntn.build_url, self.ORIGIN, path, []))
 
 class StdinCase(ApiCase):
     def pipe(self, data=b'', idle=False):
         """The reading end of a pipe that holds `data`; an idle one is not closed after it."""
         reader, writer = os.pipe()
-        reader = os.fdopen(reader, 'rb', buffering=0)
-        self.addCleanup(reader.close)
         os.write(writer, data)
         if idle:
             self.addCleanup(os.close, writer)
         else:
             os.close(writer)
-        return reader
+        return self.enter(os.fdopen(reader, 'rb', buffering=0))
 
     def file(self, data, offset=0):
         """A file that holds `data` and has been read up to `offset`."""
-        file = tempfile.TemporaryFile(dir=self.dir, buffering=0)
-        self.addCleanup(file.close)
+        file = self.enter(tempfile.TemporaryFile(dir=self.dir, buffering=0))
         file.write(data)
         file.seek(offset)
         return file
-
-    def write_file(self, name, content=b''):
-        """A file's path, as a command line has it whatever the locale."""
-        path = os.path.join(os.fsencode(self.dir), to_bytes(name))
-        with open(path, 'wb') as file:
-            file.write(content)
-        return os.fsdecode(path)
 
     def sent_by(self, *argv, run=None, path='v1/x', err='', **options):
         """(method, body) of the request that `ntn api v1/x ...` makes; the answer is empty."""
@@ -4688,19 +3985,16 @@ class StdinCase(ApiCase):
         request, = self.sandbox.requests
         return request.method, request.body
 
-
 class BodyTest(StdinCase):
     ODD = (b'\r\n{ "a" : 1.10,"b":12345678901234567890123.0, "a":2,\t"\\u00e9":'
            b'"\xc3\xa9\xe2\x80\xae" }\n')
     HINT = 'To send no body, add </dev/null or -X GET.'
 
     def test_json_is_sent_byte_for_byte_wherever_it_comes_from(self):
-        path = self.write_file('é [1].json', self.ODD)
-        pipe = self.pipe(self.ODD)
+        path, pipe = self.write('é [1].json', self.ODD), self.pipe(self.ODD)
         for argv, stdin in [
             (['-d', to_text(self.ODD)], None), (['-d', '@' + path], None),
-            (['-d', '@-'], self.pipe(self.ODD)), (['-d', '@-'], self.file(self.ODD)),
-            (['-d', '@-'], self.file(b'x' + self.ODD, offset=1)),
+            (['-d', '@-'], self.pipe(self.ODD)), (['-d', '@-'], self.file(b'x' + self.ODD, 1)),
             ([], self.pipe(self.ODD)), ([], self.file(self.ODD)),
         ] + [  # what the shell makes of @<(command)
             (['-d', '@/dev/fd/%d' % pipe.fileno()], None)] * os.path.exists('/dev/fd'):
@@ -4714,71 +4008,57 @@ class BodyTest(StdinCase):
         ours.shutdown(socket.SHUT_WR)
         closed = [sys.executable, '-I', '-S', '-c', 'import os, sys\nos.close(0)\n'
                   'os.execv(sys.argv[1], sys.argv[1:])']
-        for name, expected, options in [
-            ('pipe', ('POST', b'[1]\n'), {'stdin': b'[1]\n'}),
-            ('file', ('POST', b'[2]'), {'stdin': self.file(b'[2]')}),
-            ('socket', ('POST', b'[1]'), {'stdin': theirs}),
-            ('begun file', ('GET', b''), {'stdin': self.file(b'1\n[2]', offset=2)}),
-            ('/dev/null', ('GET', b''), {'stdin': None}),
-            ('closed', ('GET', b''), {'prefix': closed}),
-        ]:
-            with self.subTest(name):
-                self.assertEqual(expected, self.sent_by(run=self.ntn, **options))
+        for expected, options in [
+                (('POST', b'[1]\n'), {'stdin': b'[1]\n'}),
+                (('POST', b'[2]'), {'stdin': self.file(b'[2]')}),
+                (('POST', b'[1]'), {'stdin': theirs}),
+                (('GET', b''), {'stdin': self.file(b'1\n[2]', offset=2)}),
+                (('GET', b''), {'stdin': None}), (('GET', b''), {'prefix': closed})]:
+            self.assertEqual(expected, self.sent_by(run=self.ntn, **options))
         self.assertEqual(self.fails(1, 'Standard input is closed, so no body can be read from it.'),
                          self.ntn('api', 'v1/x', '-d', '@-', prefix=closed))
 
-    @rows([('-XGET', 'GET', b''), ('-XHEAD', 'HEAD', b''), ('-XDELETE', 'DELETE', b''),
-           ('a=1', 'POST', b'{"a":"1"}'), ('-d []', 'POST', b'[]'),
-           ('-XPATCH a=1', 'PATCH', b'{"a":"1"}')])
-    def test_stdin_is_left_alone_where_no_body_can_come_from_it(self, line, method, body):
-        for stdin in self.pipe(b'{"b":2}', idle=True), self.file(b'{"b":2}'):
-            self.assertEqual((method, body), self.sent_by(*line.split(), stdin=stdin))
-            self.assertEqual(b'{"b":2}', os.read(stdin.fileno(), 99))
-
     NOTE = 'note: Standard input is not sent to this path without -X PATCH.\n'
 
-    @rows(['v1/users/me', 'v1/pages/' + WORKSPACE, 'v1/pages/%s/' % WORKSPACE.upper(),
-           'v1/pages/%s?a=b' % WORKSPACE.replace('-', '')])
-    def test_a_path_that_ends_in_an_id_is_read_and_stdin_left_to_the_loop(self, path):
+    @rows([('-XGET', 'GET', b''), ('-XDELETE', 'DELETE', b''), ('a=1', 'POST', b'{"a":"1"}'),
+           ('-d []', 'POST', b'[]'), ('-XPATCH a=1', 'PATCH', b'{"a":"1"}'), ('', 'GET', b'')])
+    def test_stdin_is_left_alone_where_no_body_can_come_from_it(self, line, method, body):
+        path = 'v1/x' if line else 'v1/users/me'
+        for stdin in self.pipe(b'{"b":2}', idle=True), self.file(b'{"b":2}'):
+            self.assertEqual((method, body), self.sent_by(
+                *line.split(), path=path, stdin=stdin, err='' if line else self.NOTE))
+            self.assertEqual(b'{"b":2}', os.read(stdin.fileno(), 99))
+
+    @rows([('v1/users/me', True), ('v1/pages/%s/' % WORKSPACE.upper(), True),
+           ('v1/pages/%s?a=b' % WORKSPACE.replace('-', ''), True), ('v1/search', False),
+           ('v1/pages/' + WORKSPACE[:-1], False), ('v1/pages/a' + WORKSPACE, False),
+           ('v1/blocks/%s/children' % WORKSPACE, False), ('v1/users/you', False)])
+    def test_a_path_that_ends_in_an_id_is_read_and_stdin_left_to_the_loop(self, path, is_id):
         ours, theirs = map(self.enter, socket.socketpair())
         ours.sendall(b'[1]')
-        for stdin in self.pipe(b'[1]'), self.pipe(b'[1]', idle=True), self.file(b'[1]'), theirs:
-            self.assertEqual(('GET', b''), self.sent_by(path=path, stdin=stdin, err=self.NOTE))
-            self.assertEqual(b'[1]', os.read(stdin.fileno(), 99))
-        for stdin in self.pipe(), self.pipe(idle=True), self.file(b''), self.file(b'[1]', 1), None:
+        ours.shutdown(socket.SHUT_WR)
+        for stdin in self.pipe(b'[1]'), self.file(b'[1]'), theirs:
+            self.assertEqual(('GET', b'') if is_id else ('POST', b'[1]'), self.sent_by(
+                path=path, stdin=stdin, err=self.NOTE * is_id))
+        nothing = self.pipe(b'' if is_id else b' \r\n')
+        for stdin in nothing, self.file(b''), self.file(b'[1]', 1), None:
             self.assertEqual(('GET', b''), self.sent_by(path=path, stdin=stdin))
         for argv, body in (['-XPATCH'], b'[1]'), (['a=1'], b'{"a":"1"}'), (['-d@-'], b'[1]'):
             self.assertEqual(('PATCH' if '-XPATCH' in argv else 'POST', body), self.sent_by(
                 *argv, path=path, stdin=self.pipe(b'[1]')))
 
-    @rows(['v1/search', 'v1/pages/' + WORKSPACE[:-1], 'v1/pages/a' + WORKSPACE, 'v1/users/you',
-           'v1/blocks/%s/children' % WORKSPACE, 'v1/pages/' + WORKSPACE.replace('-', '', 1)])
-    def test_another_path_takes_a_body_from_stdin(self, path):
-        self.assertEqual(('POST', b'[1]'), self.sent_by(path=path, stdin=self.pipe(b'[1]')))
+    INVALID = 'The body from standard input cannot be sent as JSON: '
 
-    @rows([b'', b'\n', b' \r\n\t'])
-    def test_blank_stdin_is_no_body(self, data):
-        for stdin in self.pipe(data), self.file(data):
-            self.assertEqual(('GET', b''), self.sent_by(stdin=stdin))
-        self.assertEqual(('PATCH', b''), self.sent_by('-XPATCH', stdin=self.pipe(data)))
-
-    NEITHER = 'cannot be sent as JSON: it is neither an object nor an array.'
-    INVALID = 'cannot be sent as JSON: '
-
-    @rows([
-        (b'2\n', NEITHER), (b'"x"', NEITHER), (b'null', NEITHER), (b'true', NEITHER),
-        (b'{"a":', INVALID + 'Expecting value: line 1 column 6 (char 5).'),
-        (b'{} {}', INVALID + 'Extra data: line 1 column 4 (char 3).'),
-        (b'[NaN]', INVALID + 'NaN is not JSON.'),
-        (b'[-Infinity]', INVALID + '-Infinity is not JSON.'),
-        (b'0e1b2c3d-1111\n', INVALID + 'Extra data: line 1 column 4 (char 3).'),
-        (b'["\xff"]', INVALID + "'utf-8' codec can't decode byte 0xff in position 2: invalid start "
-         'byte.')])
+    @rows([(b'2\n', 'it is neither an object nor an array.'),
+           (b'null', 'it is neither an object nor an array.'),
+           (b'{"a":', 'Expecting value: line 1 column 6 (char 5).'),
+           (b'[NaN]', 'NaN is not JSON.'),
+           (b'0e1b2c3d-1111\n', 'Extra data: line 1 column 4 (char 3).'),
+           (b'["\xff"]', "'utf-8' codec can't decode byte 0xff in position 2: invalid start "
+            'byte.')])
     def test_stdin_that_is_no_object_or_array_is_refused(self, data, problem):
         for stdin in self.pipe(data), self.file(data):
-            self.assertEqual(self.fails(1, 'The body from standard input ' + problem, self.HINT),
-                             self.call('api', 'v1/x', stdin=stdin))
-        self.assertEqual([], self.sandbox.requests)
+            self.refuses('api v1/x', 1, self.INVALID + problem, self.HINT, stdin=stdin)
 
     UNFIT = 'The body from %s cannot be sent as JSON: '
     TAKES = ' | -d takes JSON, @FILE, or @- for standard input.'
@@ -4789,13 +4069,11 @@ class BodyTest(StdinCase):
         ('@{dir}/bad', UNFIT % '{dir}/bad' + 'Expecting value: line 1 column 2 (char 1).'),
         ('', UNFIT % '-d' + 'Expecting value: line 1 column 1 (char 0).'),
         ('[NaN]', UNFIT % '-d' + 'NaN is not JSON.'),
-        ('"\udcff"', UNFIT % '-d' + "'utf-8' codec can't decode byte 0xff in position 1: invalid "
-                                    'start byte.'),
         ('@{dir}/deep', UNFIT % '{dir}/deep' + 'it is nested too deeply.'),
         ('@-', UNFIT % 'standard input' + 'Expecting value: line 1 column 1 (char 0).')])
     def test_a_body_option_that_cannot_be_read_is_a_local_failure(self, value, text):
-        self.write_file('bad', b'[')
-        self.write_file('deep', b'[' * 1000000)
+        self.write('bad', b'[')
+        self.write('deep', b'[' * 1000000)
         value, text = value.replace('{dir}', self.dir), text.replace('{dir}', self.dir)
         self.assertEqual(self.fails(1, *text.split(' | ')), self.call('api', 'v1/x', '-d', value))
         self.assertEqual([], self.sandbox.requests)
@@ -4805,10 +4083,8 @@ class BodyTest(StdinCase):
         console = ntn.Console(self.environ({}), io.StringIO('{}'), io.StringIO(), err)
         self.assertEqual(1, ntn.main(['api', 'v1/x', '-d', '@-'], console))
         self.assertEqual('error: Cannot read standard input: fileno.\n', err.getvalue())
-        self.assertEqual([], self.sandbox.requests)
 
-    @rows(['a' + '[b]' * 2000 + '=1', '.'.join('a' * 2000) + '=1', 'a' + '[]' * 2000 + '=1',
-           'a:=' + '[' * 20000 + ']' * 20000, 'a:=' + '{"a":' * 20000 + '1' + '}' * 20000])
+    @rows(['a' + '[b]' * 2000 + '=1', 'a' + '[]' * 2000 + '=1', 'a:=' + '[' * 20000 + ']' * 20000])
     def test_nesting_too_deep_to_send_is_refused(self, text):
         code, out, err = self.call('api', 'v1/x', text)
         self.assertEqual((5, '', ['nested too deeply']), (code, out, re.findall('nested.*ly', err)))
@@ -4817,24 +4093,21 @@ class BodyTest(StdinCase):
     WAITING = 'Waiting for a JSON body from standard input.\n'
 
     def test_a_pipe_that_stays_silent_for_10_s_is_an_error_that_says_what_to_do(self):
-        self.hurry(200)
+        self.hurry(lambda limit: 200)
         failed = self.fails(2, 'Standard input is a pipe that has been silent for 10 s.',
                             self.HINT[:-1] + '; to wait for one, -d @-.')
-        for argv in [], ['-XPATCH']:
-            self.assertEqual(failed._replace(err=self.WAITING + failed.err),
-                             self.call('api', 'v1/x', *argv, stdin=self.pipe(idle=True)))
+        self.assertEqual(failed._replace(err=self.WAITING + failed.err),
+                         self.call('api', 'v1/x', stdin=self.pipe(idle=True)))
         self.assertEqual([], self.sandbox.requests)
 
     def test_d_at_minus_waits_for_ever(self):
-        self.hurry(1000)  # so that 10 s have long passed when the body comes
+        self.hurry(lambda limit: 1000)  # so that 10 s have long passed when the body comes
         reader, writer = os.pipe()
         late = threading.Timer(0.2, lambda: (os.write(writer, b'[1]'), os.close(writer)))
         late.start()
         self.addCleanup(late.join)
-        stdin = self.enter(os.fdopen(reader, 'rb', buffering=0))
-        self.sandbox.on('POST', '/v1/x', Answer(204))
-        self.assertEqual(0, self.call('api', 'v1/x', '-d', '@-', stdin=stdin).code)
-        self.assertEqual(b'[1]', self.sandbox.requests[0].body)
+        self.assertEqual(('POST', b'[1]'), self.sent_by('-d', '@-', err=self.WAITING, stdin=(
+            self.enter(os.fdopen(reader, 'rb', buffering=0)))))
 
     def test_a_body_that_is_late_is_waited_for_and_after_2_s_a_line_says_so(self):
         self.sandbox.on('POST', '/v1/x', Answer(204))
@@ -4845,12 +4118,9 @@ class BodyTest(StdinCase):
 
     def test_nothing_is_refused_later_than_it_can_be(self):
         nothing = {'env': {'NOTION_API_TOKEN': None}, 'stdin': self.pipe(idle=True)}
-        self.assertEqual(self.fails(5, 'Cannot read the input: this bracket is not closed.\n'
-                                    '  é漢[b=1\n     ^', INPUT_HINT),
-                         self.call('api', 'v1/x', 'é漢[b=1', **nothing))
+        self.refuses('api v1/x é漢[b=1', 5, 'Cannot read the input: this bracket is not closed.\n'
+                     '  é漢[b=1\n     ^', INPUT_HINT, **nothing)
         self.assertEqual(5, self.call('api', 'https://evil.example/v1/x', **nothing).code)
-        self.assertEqual([], self.sandbox.requests)
-
 
 # ---- 9 Commands: api -----------------------------------------------------------------------------
 
@@ -4859,9 +4129,8 @@ def refused(status, message, hint=''):
     return Case.fails(5, 'Public API request failed%s: %s\n  request id: %s' % (
         ' (%s)' % status if status else '', message, REQUEST_ID), hint).err
 
-
 SET_VALID = 'The token came from NOTION_API_TOKEN. Set it to a valid one.'
-
+TRASH = 'Since version 2026-03-11 the field is called in_trash: try in_trash:=true.'
 
 class OptionTest(StdinCase):
     """Each option with each source of a body and each kind of answer, by rules."""
@@ -4881,8 +4150,8 @@ class OptionTest(StdinCase):
     def test_each_option_with_each_source_of_a_body_and_each_answer(self, option, source, answer):
         given, stdin, body = source
         self.sandbox.send_date = False
-        self.write_file('body.json', self.TEXT)
-        self.write_file('up.txt', b'content')
+        self.write('body.json', self.TEXT)
+        self.write('up.txt', b'content')
         for method in 'GET', 'POST', 'PATCH':
             self.sandbox.always(method, '/v1/x', answer)
         result = self.call(
@@ -4890,9 +4159,9 @@ class OptionTest(StdinCase):
                              + given.split()], clock=self.fake_clock(),
             stdin=stdin and getattr(self, stdin)(self.TEXT))
         if 'file' in option and '-d' in given:
-            self.assertEqual(self.fails(5, 'The request has more than one body: --file and -d.',
-                                        'Use only one of them.'), result)
-            self.assertEqual([], self.sandbox.requests)
+            self.assertEqual((self.fails(5, 'The request has more than one body: --file and -d.',
+                                         'Use only one of them.'), []),
+                             (result, self.sandbox.requests))
             return
         if option == '-X GET' and not given:
             body = None  # stdin is left alone
@@ -4904,10 +4173,10 @@ class OptionTest(StdinCase):
     def form(self, field):
         """(type, body) of a form with the file, and with the field of SOURCES."""
         kind = self.sandbox.requests[0].header('Content-Type')
-        head = '--%s\r\nContent-Disposition: form-data; name=' % kind.partition('; boundary=')[2]
-        body = (head + '"a"\r\n\r\n1.10\r\n') * bool(field) + head + (
+        start = '--%s\r\nContent-Disposition: form-data; name=' % kind.partition('; boundary=')[2]
+        body = (start + '"a"\r\n\r\n1.10\r\n') * bool(field) + start + (
             '"file"; filename="up.txt"\r\nContent-Type: text/plain\r\n\r\ncontent\r\n')
-        return kind, to_bytes(body + head.partition('\r\n')[0] + '--\r\n')
+        return kind, to_bytes(body + start.partition('\r\n')[0] + '--\r\n')
 
     def check(self, option, result, answer, kind, body):
         """The requests and the result are as they must be."""
@@ -4922,20 +4191,19 @@ class OptionTest(StdinCase):
         tries = 3 if again and option != '--no-retry' else 1
         self.assertEqual([(method, '/v1/x', sent, body or b'')] * tries, [
             (each.method, each.target, each.headers, each.body) for each in self.sandbox.requests])
-
         status = '%d %s' % (answer.status, http.client.responses[answer.status])
-        head = ['%s: %s' % header for header in answer.headers] + ['']
+        start = ['%s: %s' % header for header in answer.headers] + ['']
         shown = ['%s %s/v1/x' % (method, self.sandbox.origin)]
         shown += ['%s: %s' % header for header in sent] + ['']
         shown += to_text(body).split('\n') if body else []
         trace = ''.join((mark + line).rstrip() + '\n' for mark, lines in [
-            ('> ', shown), ('< ', [status] + head + [to_text(answer.body)])]
+            ('> ', shown), ('< ', [status] + start + [to_text(answer.body)])]
             for line in lines).replace('Bearer ' + CANARY, '[redacted]') * (option == '-v')
         err = trace + ''.join(
             'Notion answered %s. Trying again in %d s (try %d of 3).\n%s' % (
                 status, 0 if answer.status == 429 else number - 1, number, trace)
             for number in range(2, tries + 1))
-        out = 'HTTP/1.1 %s\n%s\n' % (status, '\n'.join(head)) if option == '-i' else ''
+        out = 'HTTP/1.1 %s\n%s\n' % (status, '\n'.join(start)) if option == '-i' else ''
         if answer.status == 200 or option == '-i':
             out += '1.10\n"\u00e9"\n' if 'paginate' in option else to_text(answer.body) + '\n'
         if answer.status == 401:
@@ -4950,45 +4218,34 @@ class OptionTest(StdinCase):
         self.sent_by(given, env={'NOTION_API_TOKEN': None})
         self.assertEqual(expected, self.sandbox.requests[0].header('Authorization'))
 
-
 class OutputTest(ApiCase):
-    PLAIN = 'application/json'
+    JSON = 'application/json'
 
-    @rows([(PLAIN, b'{"a": 1.10,\r\n "a":\t"\xc3\xa9\\u00e9"}', b'\n'), (PLAIN, b'{}\n', b''),
-           (PLAIN, b'{}\r\n', b''), (PLAIN, b' ', b'\n'), (PLAIN, b'', b''),
-           ('Application/Problem+JSON; charset=utf-8', b'[]', b'\n'), (PLAIN, b'{} x', b'\n'),
-           ('text/plain', b'text', b''), ('image/png', bytes(range(256)) * 999, b'')])
+    @rows([(JSON, b'{"a": 1.10,\r\n "a":\t"\xc3\xa9\\u00e9"}', b'\n'), (JSON, b'{}\n', b''),
+           (JSON, b'{}\r\n', b''), (JSON, b' ', b'\n'), (JSON, b'{} x', b'\n'),
+           ('Application/Problem+JSON; charset=utf-8', b'[]', b'\n'), ('text/plain', b'text', b''),
+           ('image/png', bytes(range(256)) * 999, b'')])
     def test_a_body_comes_out_byte_for_byte_and_json_ends_with_a_newline(self, kind, body, end):
         self.assertEqual((0, to_text(body + end), ''),
                          self.get(Answer(200, body, content_type=kind)))
 
-    HEAD = 'HTTP/1.1 {}\nContent-Type: application/json\n'
-
-    @rows([
-        ('GET', Answer(200, '{}', [('X-B', '2'), ('X-A', '1'), ('X-B', '3')]), 0,
-         HEAD.format('200 OK') + 'X-B: 2\nX-A: 1\nX-B: 3\nContent-Length: 2\n\n{}\n', ''),
-        ('HEAD', Answer(200, '{}'), 0, HEAD.format('200 OK') + 'Content-Length: 2\n\n', ''),
-        ('GET', raw(b'HTTP/1.0 200\r\n\r\nx'), 0, 'HTTP/1.0 200\n\nx', ''),
-        ('GET', Answer(404, '{}'), 5, HEAD.format('404 Not Found') + 'Content-Length: 2\n\n{}\n',
-         'error: Public API request failed (404 Not Found): {}\n'),
-        ('GET', Answer(401, '{}'), 4,
-         HEAD.format('401 Unauthorized') + 'Content-Length: 2\n\n{}\n', 'error: Public API request '
-         'failed: API token is invalid.\n  hint: ' + SET_VALID + '\n')])
-    def test_include_shows_status_and_headers_and_the_body_of_an_error_too(
-            self, method, answer, code, out, err):
+    @rows([('GET', Answer(200, '{}', [('X-B', '2'), ('X-A', '1'), ('X-B', '3')]), 'HTTP/1.1 200 OK'
+            '\nContent-Type: application/json\nX-B: 2\nX-A: 1\nX-B: 3\nContent-Length: 2\n\n{}\n'),
+           ('HEAD', Answer(200, '{}'), 'HTTP/1.1 200 OK\nContent-Type: application/json\n'
+            'Content-Length: 2\n\n'), ('GET', raw(b'HTTP/1.0 200\r\n\r\nx'), 'HTTP/1.0 200\n\nx')])
+    def test_include_shows_status_and_headers_as_they_came(self, method, answer, out):
         self.sandbox.send_date = False
         self.sandbox.on(method, '/v1/x', answer)
-        self.assertEqual((code, out, err), self.call('api', 'v1/x', '-i', '-X', method))
+        self.assertEqual((0, out, ''), self.call('api', 'v1/x', '-i', '-X', method))
 
     def test_a_terminal_shows_what_came_of_a_body_that_breaks_off(self):
         self.assertEqual(self.broken('93 bytes missing', '{"a":\\u001b\n'),
                          self.get(Answer(200, '{"a":\x1b', length=99), tty=('stdout',)))
 
-    @rows([((), '{"a": 1}'), (('stdout',), '{"a": 1}'), (('stderr',), '{"a": 1}'),
-           (('stdout', 'stderr'), '(a body of 8 bytes)')])
+    @rows([(('stdout',), '{"a": 1}'), (('stdout', 'stderr'), '(a body of 8 bytes)')])
     def test_verbose_shows_a_body_once_on_a_terminal(self, tty, shown):
         result = self.get(Answer.json({'a': 1}), '-v', tty=tty, env={'NO_COLOR': '1'})
-        self.assertEqual((0, '{\n  "a": 1\n}\n' if 'stdout' in tty else '{"a": 1}\n'), result[:2])
+        self.assertEqual((0, '{\n  "a": 1\n}\n'), result[:2])
         self.assertEqual(['<', '< ' + shown], result.err.splitlines()[-2:])
 
     def test_verbose_begins_a_line_of_its_own_after_the_answer(self):
@@ -4997,31 +4254,20 @@ class OutputTest(ApiCase):
         self.assertEqual([b'<', b'{"a": 1}', b'< {"a": 1}'],
                          process.communicate(timeout=30)[0].splitlines()[-3:])
 
-
 class FailureTest(ApiCase):
     ID = '\n  request id: ' + REQUEST_ID
-    OVER = Answer.json({'code': 'rate_limited', 'message': 'Slow.', 'additional_data': {
-        'rate_limit_reason': 'bot'}}, 429, [('Retry-After', '7')])
+    BOT = '{"additional_data": {"rate_limit_reason": "bot"}}'
 
     @rows([  # the answer to `api v1/x`; what is said behind "Public API request failed"; hint
         (Answer.error(400, 'validation_error', 'body failed:\n  \x1b[2Jbody.a'),
          ' (400 Bad Request validation_error): body failed:\n    \\u001b[2Jbody.a' + ID, ''),
         (Answer.error(400, 'validation_error', 'body.archived should be not present'),
-         ' (400 Bad Request validation_error): body.archived should be not present' + ID,
-         'Since version 2026-03-11 the field is called in_trash: try in_trash:=true.'),
-        (Answer.error(401, 'unauthorized', 'No.'), ': API token is invalid.' + ID, SET_VALID),
+         ' (400 Bad Request validation_error): body.archived should be not present' + ID, TRASH),
         (Answer(403, '<html>\n\x1b[2J', content_type='text/html; charset=utf-8'),
          ' (403 Forbidden): the server sent text/html instead of a Notion error.', ''),
-        (Answer.error(429, 'rate_limited', 'Slow.', [('Retry-After', '7')]),
-         ' (429 Too Many Requests rate_limited): Slow.' + ID,
-         'The server asks to wait 7 s.'),
-        (OVER, ' (429 Too Many Requests rate_limited): Slow.',
-         'The reason is bot. The server asks to wait 7 s.'),
-        (Answer(429, '{"additional_data": {"rate_limit_reason": "bot"}}'),
-         ' (429 Too Many Requests): {"additional_data": {"rate_limit_reason": "bot"}}',
-         'The reason is bot.'),
-        (Answer(400, '{"additional_data": {"rate_limit_reason": "bot"}}'),
-         ' (400 Bad Request): {"additional_data": {"rate_limit_reason": "bot"}}', ''),
+        (Answer(429, BOT, [('Retry-After', '7')]),
+         ' (429 Too Many Requests): ' + BOT, 'The reason is bot. The server asks to wait 7 s.'),
+        (Answer(400, BOT), ' (400 Bad Request): ' + BOT, ''),
         (Answer(502, ''),
          ' (502 Bad Gateway): the server sent application/json instead of a Notion error.', ''),
         (Answer(599, '[1]', [('X-Request-Id', 'a b')]), ' (599): [1]\n  request id: a b', ''),
@@ -5030,11 +4276,10 @@ class FailureTest(ApiCase):
          ' (400 Bad Request): {"code": 1, "message": {}, "request_id": ["x"]}', '')])
     def test_an_answer_that_is_an_error_says_what_notion_said_and_how_to_go_on(
             self, answer, message, hint):
-        self.assertEqual(self.fails(4 if answer.status == 401 else 5, 'Public API request failed'
-                                    + message, hint), self.get(answer))
+        self.assertEqual(self.fails(5, 'Public API request failed' + message, hint),
+                         self.get(answer))
 
-    @rows([([], CANARY, SET_VALID),
-           ([], None, 'The token came from {home}/auth.json. Run `ntn login` to get a new one.'),
+    @rows([([], None, 'The token came from {home}/auth.json. Run `ntn login` to get a new one.'),
            (['Authorization:Bearer x'], CANARY,
             'The token came from the Authorization input. Set it to a valid one.')])
     def test_a_refused_token_names_where_it_came_from(self, given, token, hint):
@@ -5043,12 +4288,14 @@ class FailureTest(ApiCase):
         self.assertEqual((4, '', refused('', 'API token is invalid.', hint.format(home=self.home))),
                          self.call('api', 'v1/users/me', *given, env={'NOTION_API_TOKEN': token}))
 
-
 def page(results, cursor=None):
     """A page of a list, as Notion has it."""
     return Answer.json({'object': 'list', 'results': results, 'next_cursor': cursor,
                         'has_more': cursor is not None})
 
+NO_LIST = 'error: The answer is not a paginated list.\n  hint: Remove --paginate.'
+NO_CURSOR = 'error: The API gave no cursor to further results.\n'
+NUMBERS = '[1.10,12345678901234567890123.0,1E400,-0.0,%s]' % ('9' * 5000)
 
 class PaginateTest(ApiCase):
     CALLS = [('GET', 'v1/blocks/x/children', 'start_cursor==%s'),
@@ -5070,7 +4317,6 @@ class PaginateTest(ApiCase):
         self.assertEqual([method] * 200, [each.method for each in self.sandbox.requests])
         self.assertEqual(1, len({each.connection for each in self.sandbox.requests}))
 
-    NO_LIST = 'error: The answer is not a paginated list.\n  hint: Remove --paginate.'
     LATER = ' The results so far are complete. Continue with `{}`.\n'
 
     @rows(itertools.product(CALLS, [
@@ -5090,27 +4336,27 @@ class PaginateTest(ApiCase):
         self.assertEqual((0, ''.join(lines[5600:]), ''), self.paginate(line, there))
 
     @rows([
-        ('GET', ['v1/x', 'a==1', 'start_cursor==c 0', 'b==2'], [
-            ('a=1&start_cursor=c%200&b=2', ''), ('a=1&b=2&start_cursor=c%261', ''),
-            ('a=1&b=2&start_cursor=c2', '')]),
-        ('GET', ['v1/x?a=1&start_cursor=c0&b=2'], [
+        ('GET', 'v1/x a==1 start_cursor==c0 b==2', [
             ('a=1&start_cursor=c0&b=2', ''), ('a=1&b=2&start_cursor=c%261', ''),
             ('a=1&b=2&start_cursor=c2', '')]),
-        ('POST', ['v1/x', 'a:=1.10', 'start_cursor=c0', 'q==1'], [
+        ('GET', 'v1/x?a=1&start_cursor=c0&b=2', [
+            ('a=1&start_cursor=c0&b=2', ''), ('a=1&b=2&start_cursor=c%261', ''),
+            ('a=1&b=2&start_cursor=c2', '')]),
+        ('POST', 'v1/x a:=1.10 start_cursor=c0 q==1', [
             ('q=1', '{"a":1.10,"start_cursor":"%s"}' % each) for each in ('c0', 'c&1', 'c2')]),
-        ('POST', ['v1/x', '-d', '{"a" : 1.10}'], [
-            ('', '{"a" : 1.10}'), ('', '{"a":1.10,"start_cursor":"c&1"}'),
+        ('POST', 'v1/x -d {"a":1.10}', [
+            ('', '{"a":1.10}'), ('', '{"a":1.10,"start_cursor":"c&1"}'),
             ('', '{"a":1.10,"start_cursor":"c2"}')]),
-        ('POST', ['v1/x', '-X', 'post'], [
+        ('POST', 'v1/x -X post', [
             ('', '{}'), ('', '{"start_cursor":"c&1"}'), ('', '{"start_cursor":"c2"}')])])
-    def test_the_cursor_replaces_the_one_given_and_the_rest_stays(self, method, argv, expected):
+    def test_the_cursor_replaces_the_one_given_and_the_rest_stays(self, method, line, expected):
         self.sandbox.on(method, '/v1/x', page([1], 'c&1'), page([], 'c2'), page([2]))
-        self.assertEqual((0, '1\n2\n', ''), self.paginate('', *argv))
+        self.assertEqual((0, '1\n2\n', ''), self.paginate(line))
         self.assertEqual(expected, [(each.target.partition('?')[2], to_text(each.body))
                                     for each in self.sandbox.requests])
 
-    @rows([('v1/x', 'aa', 1), ('v1/x', 'abcb', 3), ('v1/x start_cursor==a', 'a', 0),
-           ('v1/x start_cursor==a', 'ba', 1), ('v1/x start_cursor=a', 'a', 0)])
+    @rows([('v1/x', 'aa', 1), ('v1/x', 'abcb', 3), ('v1/x start_cursor==a', 'ba', 1),
+           ('v1/x start_cursor=a', 'a', 0)])
     def test_a_cursor_that_comes_again_is_an_error(self, line, cursors, printed):
         self.sandbox.on('GET' if '=a' not in line or '==' in line else 'POST', '/v1/x',
                         *[page([1], cursor) for cursor in cursors])
@@ -5118,27 +4364,23 @@ class PaginateTest(ApiCase):
         self.assertEqual((5, '1\n' * printed, 'error: The API gave the cursor %s twice.' % (
             cursors[-1])), (code, out, err.partition('\n')[0]))
 
-    NO_CURSOR = 'error: The API gave no cursor to further results.\n'
-
-    @rows([('', 0, ''), (', "next_cursor": null', 0, ''), (', "next_cursor": ""', 0, ''),
-           (', "next_cursor": "x", "has_more": false', 0, ''),
-           (', "next_cursor": null, "has_more": true', 5, NO_CURSOR),
-           (', "next_cursor": 5, "has_more": true', 5, NO_CURSOR),
-           (', "next_cursor": "", "has_more": true', 5, NO_CURSOR),
-           (', "has_more": true', 5, NO_CURSOR)])
-    def test_the_end_is_where_the_answer_says_so_and_not_where_a_cursor_is_missing(
-            self, more, code, err):
-        self.assertEqual((code, '1\n' if code == 0 else '', err),
-                         self.get(Answer(200, '{"results": [1]%s}' % more), '--paginate'))
-
-    @rows(['null', '[]', '{}', '"results"', '{"results": {}}', '{"object": "page"}'])
-    def test_an_answer_that_is_no_list_is_an_error(self, body):
-        self.assertEqual((5, '', self.NO_LIST + '\n'), self.get(Answer(200, body), '--paginate'))
-
-    @rows(['', 'no JSON', '{"results": [NaN]}', b'{"results": ["\xff"]}', '[' * 100000])
-    def test_an_answer_that_is_no_json_is_another(self, body):
-        self.assertEqual(self.fails(5, 'The answer is not JSON (200 OK).'),
-                         self.get(Answer(200, body), '--paginate'))
+    @rows([('{"results": [1]%s}' % more, 0, '1\n', '') for more in (
+        '', ', "next_cursor": null', ', "next_cursor": ""',
+        ', "next_cursor": "x", "has_more": false')] + [
+        ('{"results": [1], "has_more": true%s}' % more, 5, '', NO_CURSOR) for more in (
+            '', ', "next_cursor": null', ', "next_cursor": 5', ', "next_cursor": ""')] + [
+        (body, 5, '', NO_LIST + '\n') for body in ('null', '{}', '"results"', '{"results": {}}')
+    ] + [(body, 5, '', 'error: The answer is not JSON (200 OK).\n') for body in (
+        '', 'no JSON', '{"results": [NaN]}', b'{"results": ["\xff"]}', '[' * 100000)] + [
+        ('{"results": [%s, 1]}' % sent, 0, line + '\n1\n', '') for sent, line in [
+            (NUMBERS, NUMBERS),
+            ('{ "b" : 1,\n "a" : [ ] , "c" : { } }', '{"b":1,"a":[],"c":{}}'),
+            (r'"a\nb\u2028\u202e\u001b\u00e9\ud83d\ude00\ud800"',
+             '"a\\nb\\u2028\\u202e\\u001b\u00e9\U0001f600\\ud800"'),
+            ('[' * 400 + ']' * 400, '[' * 400 + ']' * 400)]])
+    def test_a_page_is_printed_if_it_is_one_and_the_end_is_where_it_says_so(
+            self, body, code, out, err):
+        self.assertEqual((code, out, err), self.get(Answer(200, body), '--paginate'))
 
     def test_a_cursor_of_any_type_is_left_to_the_api_to_refuse(self):
         for value in '[]', '{}', '5':
@@ -5146,20 +4388,8 @@ class PaginateTest(ApiCase):
                 'v1/search start_cursor:=' + value).err).group())
 
     def test_only_an_object_can_have_a_cursor_put_into_it(self):
-        self.assertEqual(self.fails(5, 'The body is not a JSON object, so a next page cannot be '
-                                    'asked for.', 'Remove --paginate.'), self.paginate('v1/x []=1'))
-        self.assertEqual([], self.sandbox.requests)
-
-    NUMBERS = '[1.10,12345678901234567890123.0,1E400,-0.0,%s]' % ('9' * 5000)
-
-    @rows([(NUMBERS, NUMBERS), ('{ "b" : 1,\n "a" : [ ] , "c" : { } }', '{"b":1,"a":[],"c":{}}'),
-           (r'"a\nb\u2028\u202e\u001b\u00e9\ud83d\ude00\ud800"',
-            '"a\\nb\\u2028\\u202e\\u001b\u00e9\U0001f600\\ud800"'),
-           ('null', 'null'), ('[' * 400 + ']' * 400, '[' * 400 + ']' * 400)])
-    def test_a_result_keeps_its_digits_and_is_one_line(self, sent, line):
-        self.assertEqual((0, line + '\n1\n', ''),
-                         self.get(Answer(200, '{"results": [%s, 1]}' % sent), '--paginate'))
-
+        self.refuses('api v1/x []=1 --paginate', 5, 'The body is not a JSON object, so a next page '
+                     'cannot be asked for.', 'Remove --paginate.')
 
 class UploadTest(StdinCase):
     def prepare(self):
@@ -5182,31 +4412,26 @@ class UploadTest(StdinCase):
                  part.get_content_type() if 'Content-Type' in part else None,
                  part.get_payload().encode('latin-1')) for part in message.get_payload()]
 
-    @rows(['plain.txt', ' two words ', "it's", 'say "hi".txt', '"', 'back\\slash', '\\"', 'ends\\',
-           'a;b', 'a"; filename="b', 'comma,name', '%22%0A', '--boundary--', '-dash', '.hidden',
-           'caf\u00e9 e\u0301', '\U0001f600.gif', '\u202egnp.exe', '=?utf-8?q?x?=', "utf-8''x",
-           b'\xff\xfe not UTF-8', 'x' * 255, 'new\nline', 'carriage\r\nReturn: 1', 'tab\tname',
-           '\x1b]0;x\x07\x7f'])
+    @rows(['say "hi".txt', '"', 'ends\\', 'a"; filename="b', '%22%0A', '--boundary--',
+           'caf\u00e9 e\u0301', '\U0001f600.gif', "utf-8''x", b'\xff\xfe not UTF-8', 'x' * 255,
+           'new\nline', 'carriage\r\nReturn: 1', '\x1b]0;x\x07\x7f'])
     def test_awkward_file_names_arrive_in_one_piece(self, name):
-        self.assertEqual((0, '{}\n', ''), self.upload(self.write_file(name, b'content')))
+        self.assertEqual((0, '{}\n', ''), self.upload(self.write(name, b'content')))
         as_browsers_do = re.sub(b'[\x00-\x1f\x7f]', lambda found: b'%%%02X' % ord(found.group()),
                                 to_bytes(name))
         (*names, _, content), = self.parts()
         self.assertEqual((['file', as_browsers_do], b'content'), (names, content))
 
-    @rows([('a.txt', 'text/plain'), ('a.PNG', 'image/png'), ('a.json', 'application/json'),
-           ('a.pdf', 'application/pdf'), ('a', 'application/octet-stream'),
-           ('a.nonsense', 'application/octet-stream'), ('txt', 'application/octet-stream'),
-           # What is compressed is not what it was before.
-           ('a.txt.gz', 'application/octet-stream'), ('a.tar.bz2', 'application/octet-stream')])
+    @rows([('a.PNG', 'image/png'), ('a.json', 'application/json'), ('a', None), ('txt', None),
+           ('a.nonsense', None), ('a.txt.gz', None)])  # compressed, it is not what it was before
     def test_the_type_is_guessed_from_the_name(self, name, kind):
-        self.upload(self.write_file(name))
-        self.assertEqual(kind, self.parts()[0][2])
+        self.upload(self.write(name))
+        self.assertEqual(kind or 'application/octet-stream', self.parts()[0][2])
 
-    @rows([b'', b'\r\n', b'\r\n--', b'a\r', bytes(range(256)) * 300])
+    @rows([b'', b'\r\n--', bytes(range(256)) * 300])
     def test_content_arrives_byte_for_byte_with_its_length(self, content):
         self.sandbox.on('PUT', '/v1/x', Answer(200))
-        self.upload(self.write_file('a.bin', content), '-X', 'PUT')
+        self.upload(self.write('a.bin', content), '-X', 'PUT')
         request, = self.sandbox.requests
         boundary = to_bytes(request.header('Content-Type').partition('boundary=')[2])
         body = (b'--%s\r\nContent-Disposition: form-data; name="file"; filename="a.bin"\r\n'
@@ -5216,29 +4441,25 @@ class UploadTest(StdinCase):
 
     def test_inputs_become_the_fields_of_the_form(self):
         self.assertEqual((0, '{}\n', ''), self.upload(
-            self.write_file('a.txt', b'A'), 'part_number=1', 's=caf\u00e9 \r\n"x"', 'empty=',
-            'n:=1.10', 't:=true', 'z:=null', 'text:="a"', 'big:=12345678901234567890123.0',
+            self.write('a.txt', b'A'), 'part_number=1', 's=caf\u00e9 \r\n"x"', 'empty=',
+            't:=true', 'z:=null', 'text:="a"', 'big:=12345678901234567890123.0',
             'o[b]=\u00e9', 'o[c]:=[1, {"d" : 2.0}]', 'l[]=1', 'l[2]=3', '[odd "key";]=x', 'q==1'))
         self.assertEqual([
-            ('part_number', '1'), ('s', 'caf\u00e9 \r\n"x"'), ('empty', ''), ('n', '1.10'),
-            ('t', 'true'), ('z', 'null'), ('text', 'a'), ('big', '12345678901234567890123.0'),
+            ('part_number', '1'), ('s', 'caf\u00e9 \r\n"x"'), ('empty', ''), ('t', 'true'),
+            ('z', 'null'), ('text', 'a'), ('big', '12345678901234567890123.0'),
             ('o', '{"b":"\u00e9","c":[1,{"d":2.0}]}'), ('l', '["1",null,"3"]'),
             ('odd "key";', 'x'), ('file', 'A')],
             [(name, content.decode()) for name, _, _, content in self.parts()])
         self.assertEqual([('q', '1')], self.sandbox.requests[-1].query)
 
-    IRREGULAR = 'Cannot read %s: it is not a regular file.'
-
-    @rows([('{dir}', 1, IRREGULAR % '{dir}'), ('{dir}/fifo', 1, IRREGULAR % '{dir}/fifo'),
-           (os.devnull, 1, IRREGULAR % os.devnull),
-           ('{dir}/link', 1, 'Cannot read {dir}/link: No such file or directory.'),
+    @rows([('{dir}', 1, 'Cannot read {dir}: it is not a regular file.'),
+           ('{dir}/fifo', 1, 'Cannot read {dir}/fifo: it is not a regular file.'),
            ('{dir}/file/x', 1, 'Cannot read {dir}/file/x: Not a directory.'),
            ('{dir}/file', 5, 'Form fields need names, so an array cannot be sent with --file.')])
     def test_what_cannot_be_uploaded_is_refused_before_anything_is_sent(self, path, code, message):
-        for kind, name in (os.mkfifo, 'fifo'), (lambda link: os.symlink('nowhere', link), 'link'):
-            if not os.path.lexists(os.path.join(self.dir, name)):
-                kind(os.path.join(self.dir, name))
-        self.write_file('file')
+        if 'fifo' in path:
+            os.mkfifo(os.path.join(self.dir, 'fifo'))
+        self.write('file')
         path, message = path.replace('{dir}', self.dir), message.replace('{dir}', self.dir)
         self.assertEqual(self.fails(code, message, INPUT_HINT if code == 5 else ''),
                          self.upload(path, *['[]=1'] * (code == 5)))
@@ -5251,9 +4472,9 @@ class UploadTest(StdinCase):
         def refuse(request, handler):
             os.unlink(path)
             if change is not None:
-                self.write_file('a.txt', change)
+                self.write('a.txt', change)
             return Answer.error(429, 'rate_limited', 'Slow down.', [('Retry-After', '0')])
-        path = self.write_file('a.txt', b'before')
+        path = self.write('a.txt', b'before')
         self.sandbox.on('POST', '/v1/x', refuse)
         err = 'Notion answered 429 Too Many Requests. Trying again in 0 s (try 2 of 3).\n'
         self.assertEqual((1, '', err + error.format(path)) if error else (0, '{}\n', err),
@@ -5263,13 +4484,11 @@ class UploadTest(StdinCase):
 
     BIG = (1 << 20) + 1
 
-    @rows([('a', BIG, 'stderr', 'xterm', True), ('a', 3 * BIG, 'stdout stderr', 'xterm', True),
-           ('a', 1 << 20, 'stderr', 'xterm', True), ('a', BIG, 'stderr', 'dumb', False),
-           ('a', BIG, 'stdout', 'xterm', False), ('a', BIG, '', 'xterm', False),
+    @rows([('a', 3 * BIG, 'stdout stderr', 'xterm', True), ('a', 1 << 20, 'stderr', 'xterm', True),
+           ('a', BIG, 'stderr', 'dumb', False), ('a', BIG, 'stdout', 'xterm', False),
            ('a\nb \x1b[2J', BIG, 'stderr', '', True), ('x' * 200, BIG, 'stderr', '', True)])
-    def test_progress_is_shown_on_a_terminal(
-            self, name, size, tty, term, shown):
-        code, _, err = self.upload(self.write_file(name, bytes(size)), tty=tty.split(),
+    def test_progress_is_shown_on_a_terminal(self, name, size, tty, term, shown):
+        code, _, err = self.upload(self.write(name, bytes(size)), tty=tty.split(),
                                    env={'TERM': term})
         self.assertEqual(0, code)
         self.assertRegex(err, r'\A(\r[ -~]{1,79}\x1b\[K)+\r\x1b\[K\Z' if shown else r'\A\Z')
@@ -5277,129 +4496,50 @@ class UploadTest(StdinCase):
             percents = [int(each) for each in re.findall(r'\rSending a: (\d+)%\x1b', err)]
             self.assertEqual((sorted(percents), 100), (percents, percents[-1]))
 
-
-class Memory(ApiCase):
-    """Large answers, uploads and lists take no more memory than a small request."""
-    LIMIT = 8 << 20  # bytes more than a small request
-    SIZE = 150 << 20
-    # The kernel counts what a process had before exec as its own, so that ntn.py is not started
-    # by this large process but by a small one, which reports its peak.
-    MEASURE = ('import os, sys\n'
-               'child = os.fork()\n'
-               'if not child:\n'
-               '    os.execv(sys.argv[2], sys.argv[2:])\n'
-               '_, status, usage = os.wait4(child, 0)\n'
-               'with open(sys.argv[1], "w") as file:\n'
-               '    file.write("%d %d" % (status, usage.ru_maxrss))\n')
-
-    def setUp(self):
-        if not os.environ.get('NTN_TEST_MEMORY'):
-            self.skipTest('peak memory, with hundreds of megabytes, only with NTN_TEST_MEMORY=1')
-        super().setUp()
-
-    def measure(self, line):
-        """(peak memory in bytes, size of the output) of a run that ends well."""
-        report, output = os.path.join(self.dir, 'report'), os.path.join(self.dir, 'output')
-        with open(output, 'wb') as file:
-            process = self.spawn(*line.split(), stdin=subprocess.DEVNULL, stdout=file, prefix=[
-                sys.executable, '-I', '-S', '-c', self.MEASURE, report])
-            self.assertEqual(b'', process.communicate(timeout=300)[1])
-        with open(report) as file:
-            status, peak = map(int, file.read().split())
-        self.assertEqual(0, status)
-        return peak * (1 if sys.platform == 'darwin' else 1024), os.path.getsize(output)
-
-    def check_peak(self, size, line):
-        small, _ = self.measure('api v1/users/me')
-        peak, printed = self.measure(line)
-        self.assertEqual(size, printed)
-        self.assertLess(peak - small, self.LIMIT)
-
-    def test_200_pages(self):
-        self.sandbox.results = [{'number': number, 'text': 'x' * 1000} for number in range(20000)]
-        self.check_peak(sum(len(json.dumps(each, separators=(',', ':'))) + 1
-                            for each in self.sandbox.results), 'api v1/search -X POST --paginate')
-
-    def test_an_upload_of_100_mib(self):
-        path = os.path.join(self.dir, 'sparse')
-        with open(path, 'wb') as file:
-            file.truncate(100 << 20)
-        self.sandbox.on('POST', '/v1/x', Answer(200, 'done', content_type='text/plain'))
-        self.check_peak(4, 'api v1/x --file ' + path)
-        self.assertGreater(len(self.sandbox.requests[-1].body), 100 << 20)
-
-    @rows(['Content-Length: %d' % SIZE, 'X-A: 1'])
-    def test_an_answer_of_150_mib(self, header):
-        self.sandbox.on('GET', '/v1/x', drip(itertools.chain(
-            [head(header)], itertools.repeat(b'x' * 65536, self.SIZE // 65536))))
-        self.check_peak(self.SIZE, 'api v1/x')
-
-    def test_a_compressed_answer_of_150_mib(self):
-        compressor = zlib.compressobj(wbits=31)
-        data = [compressor.compress(bytes(1 << 20)) for _ in range(150)] + [compressor.flush()]
-        self.sandbox.on('GET', '/v1/x', Answer(200, b''.join(data), [('Content-Encoding', 'gzip')],
-                                               content_type='text/plain'))
-        self.check_peak(self.SIZE, 'api v1/x')
 # ---- 9 Commands: the API's description -----------------------------------------------------------
 
-class DescriptionCase(ApiCase):
-    """A test of what is made from the API's OpenAPI document."""
+class DescriptionTest(ApiCase):
+    """What is made from the API's OpenAPI document, and how that is fetched."""
 
     def prepare(self):
         super().prepare()
         self.clock = self.fake_clock()
-
-    def api(self, line, **options):
-        return self.call('api', *line.split(), clock=self.clock, **options)
+        self.publish({'/v1/a': {'get': {}}})
 
     def publish(self, paths, **more):
         """Have this description on the docs origin, and none in the cache."""
         self.sandbox.openapi = to_bytes(json.dumps(dict({'paths': paths}, **more)))
-        shutil.rmtree(os.path.join(self.home, 'cache'), ignore_errors=True)
+        self.tag = '"%s"' % hashlib.sha256(self.sandbox.openapi).hexdigest()
+        shutil.rmtree(self.path('cache'), ignore_errors=True)
 
-    def asked(self):
-        """The If-None-Match of each request for the description since this was called last."""
-        sent = self.sandbox.sent('GET', '/openapi.json')
-        self.sandbox.requests.clear()
-        return [each.header('If-None-Match') for each in sent]
+    def api(self, line, **options):
+        return self.call('api', *line.split(), clock=self.clock, **options)
 
     def parsed(self, line):
         code, out, err = self.api(line)
         self.assertEqual((0, ''), (code, err))
         return json.loads(out)
 
+    def check(self, path, asked, warning='', **options):
+        """`api ls` lists this path, and asks with these values of If-None-Match."""
+        self.assertEqual(Result(0, 'GET\t%s\t\n' % path, warning), self.api('ls', **options))
+        sent = self.sandbox.sent('GET', '/openapi.json')
+        self.assertEqual(asked, [each.header('If-None-Match') for each in sent])
+        self.sandbox.requests.clear()
 
-class ListTest(DescriptionCase):
-    TABLE = '''\
-METHOD  PATH                                    SUMMARY
-GET     /v1/blocks/{block_id}/children          Retrieve block children
-PATCH   /v1/blocks/{block_id}/children          Append block children
-POST    /v1/file_uploads/{file_upload_id}/send  Upload a file
-POST    /v1/pages                               Create a page
-GET     /v1/pages/{page_id}                     Retrieve a page
-PATCH   /v1/pages/{page_id}                     Update page
-POST    /v1/search                              Search by title
-GET     /v1/users                               List all users
-GET     /v1/users/me                            Retrieve your token’s bot user
-'''
-    PLAIN = re.sub(' {2,}', '\t', TABLE.partition('\n')[2])
-
-    @rows([('ls', (), PLAIN), ('ls', ('stdout',), TABLE), ('ls --plain', ('stdout',), PLAIN)])
-    def test_a_pipe_gets_rows_and_a_terminal_a_table(self, line, tty, expected):
-        self.assertEqual(Result(0, expected, ''), self.api(line, tty=tty))
-
-    def test_json_has_tags_and_operation_id(self):
-        expected = []
-        for method, path, summary in (line.split('\t') for line in self.PLAIN.splitlines()):
-            operation = OPENAPI['paths'][path][method.lower()]
-            expected.append({'method': method, 'path': path, 'summary': summary,
-                             'tags': operation['tags'], 'operation_id': operation['operationId']})
-        self.assertEqual(expected, self.parsed('ls --json'))
-
-    def test_a_text_stays_in_its_cell(self):
-        self.publish({'/v1/a\tb\n': {'get': {'summary': ' a\r\nb\tc'}}})
-        self.assertEqual(Result(0, 'GET\t/v1/a b\ta b c\n', ''), self.api('ls'))
-        self.assertEqual([[]], [each['tags'] for each in self.parsed('ls --json')])
+    def test_a_pipe_gets_rows_a_terminal_a_table_and_a_program_tags_and_operation_ids(self):
+        self.publish({'/v1/users': {'post': {}, 'get': describe('List', 'Users', 'get-users')},
+                      '/v1/a\tb\n': {'get': {'summary': ' a\r\nb\tc'}, 'parameters': []}})
+        table = ('METHOD  PATH       SUMMARY\nGET     /v1/a b    a b c\n'
+                 'GET     /v1/users  List\nPOST    /v1/users  \n')
+        plain = 'GET\t/v1/a b\ta b c\nGET\t/v1/users\tList\nPOST\t/v1/users\t\n'
+        for line, tty, expected in (
+                ('ls', (), plain), ('ls', ('stdout',), table), ('ls --plain', ('stdout',), plain)):
+            self.assertEqual(Result(0, expected, ''), self.api(line, tty=tty))
+        keys = 'method', 'path', 'summary', 'tags', 'operation_id'
+        self.assertEqual([dict(zip(keys, each)) for each in (
+            ('GET', '/v1/a\tb\n', 'a b c', [], ''), ('GET', '/v1/users', 'List', ['Users'],
+            'get-users'), ('POST', '/v1/users', '', [], ''))], self.parsed('ls --json'))
 
     @rows([None, CANARY, 'odd one'])
     def test_no_token_is_needed_or_sent(self, token):
@@ -5409,213 +4549,151 @@ GET     /v1/users/me                            Retrieve your token’s bot user
         self.assertEqual([['Host', 'User-Agent', 'Accept-Encoding']] * 5, [
             [name for name, _ in each.headers] for each in self.sandbox.requests])
 
-
-class CacheTest(DescriptionCase):
-    def prepare(self):
-        super().prepare()
-        self.publish({'/v1/a': {'get': {}}})
-
-    def check(self, path, asked, warning='', **options):
-        """`api ls` lists this path, and asks with these values of If-None-Match."""
-        self.assertEqual(Result(0, 'GET\t%s\t\n' % path, warning), self.api('ls', **options))
-        self.assertEqual(asked, self.asked())
-
-    def tag(self):
-        return '"%s"' % hashlib.sha256(self.sandbox.openapi).hexdigest()
-
     def test_it_is_asked_about_again_after_a_day(self):
-        first, day = self.tag(), 86400
-        for seconds, asked in [(0, [None]), (day - 1, []), (1, [first]), (day - 1, []),
-                               (1, [first]), (-365 * day, [first])]:  # the clock was set back
+        day = 86400
+        for seconds, asked in [(0, [None]), (day - 1, []), (1, [self.tag]), (day - 1, []),
+                               (-365 * day, [self.tag])]:  # the clock was set back
             self.clock.wall += seconds
             self.check('/v1/a', asked)
         self.sandbox.openapi = b'{"paths": {"/v1/b": {"get": {}}}}'
-        for path, asked in ('/v1/a', []), ('/v1/b', [first]), ('/v1/b', [self.tag()]):
+        for path, asked in ('/v1/a', []), ('/v1/b', [self.tag]):
             self.check(path, asked)
             self.clock.wall += day
 
-    @rows([(Answer(404), '{url} answered 404 Not Found.', ''),
-           (Answer(302), '{url} answered 302 Found.', ''),
-           (Answer(200, b'\xff'), 'The answer is not an OpenAPI document.', ''),
-           (Answer(200, '[]'), 'The answer is not an OpenAPI document.', ''),
-           (Answer(200, '{"paths": {}}'), 'The answer is not an OpenAPI document.', ''),
+    @rows([(Answer(302), '{url} answered 302 Found.', ''),
            (Answer(200, '{', length=5), 'The connection to {peer} broke off (4 bytes missing).',
-            'Try again.')])
+            'Try again.')] + [(Answer(200, body), 'The answer is not an OpenAPI document.', '')
+                              for body in (b'\xff', '[]', '{"paths": {}}')])
     def test_an_old_copy_serves_when_there_is_no_new_one(self, answer, why, hint):
-        self.sandbox.on('GET', '/openapi.json', answer)
         why = why.format(url=self.sandbox.origin + '/openapi.json', peer=self.peer)
+        self.sandbox.on('GET', '/openapi.json', answer)
         self.assertEqual(self.fails(5, "The API's description cannot be fetched from %s. %s" % (
             self.sandbox.origin, why), hint), self.api('ls'))
         self.check('/v1/a', [None, None])
         self.clock.wall += 86400
         self.sandbox.on('GET', '/openapi.json', answer)
-        self.check('/v1/a', [self.tag()],
+        self.check('/v1/a', [self.tag],
                    "warning: %s An older copy of the API's description is used.\n" % why)
-        self.check('/v1/a', [self.tag()])  # and then it is renewed
+        self.check('/v1/a', [self.tag])  # and then it is renewed
         self.check('/v1/a', [])
 
-    @rows([({}, '/v1/old', [])] + [  # what is changed in a good copy, or stands in its place
-        (changes, '/v1/a', [tag]) for changes, tag in [
-        (b'', None), (b'[]', None), (b'\xff', None), (b'[' * 100000, None),
-        ({'origin': 'https://elsewhere.invalid'}, None), ({'document': []}, None),
-        ({'checkedAt': None}, '"e"'), ({'checkedAt': 'x'}, '"e"'), ({'checkedAt': -1}, '"e"'),
+    @rows([({}, '/v1/old', [])] + [(changes, '/v1/a', [tag]) for changes, tag in [
+        (None, None), ({'origin': 'https://elsewhere.invalid'}, None), ({'document': []}, None),
+        ({'checkedAt': None}, '"e"'), ({'checkedAt': 'x'}, '"e"'),
         ({'etag': 5, 'checkedAt': 0}, None), ({'etag': 'a\r\nX: 1', 'checkedAt': 0}, None)]])
     def test_a_damaged_or_foreign_copy_is_replaced(self, changes, path, asked):
         good = {'origin': self.sandbox.origin, 'etag': '"e"', 'checkedAt': int(self.clock.time()),
                 'document': {'paths': {'/v1/old': {'get': {}}}}}
-        damaged = isinstance(changes, bytes)
         copy = self.write_state('cache/ntn.py-openapi.json',
-                                changes if damaged else dict(good, **changes))
-        self.check(path, asked, damaged * (
-            'warning: %s is damaged: it %s. It was moved to %s.damaged-1767225600.\n' % (
-                copy, 'does not hold a JSON object' if changes == b'[]' else 'is not valid JSON',
-                copy)))
+                                [] if changes is None else dict(good, **changes))
+        self.check(path, asked, 'warning: {0} is damaged: it does not hold a JSON object. It was '
+                   'moved to {0}.damaged-1767225600.\n'.format(copy) * (changes is None))
         self.check(path, [])
 
-    def test_a_description_that_is_too_deep_to_be_kept_is_used_all_the_same(self):
-        self.sandbox.openapi = b'{"paths": {"/v1/a": {"get": {}}}, "x": %s}' % (
-            b'[' * 800 + b']' * 800)
-        self.assertEqual(Result(0, 'GET\t/v1/a\t\n', ''), self.api('ls'))
+    @rows([(NTN + '/home', ''), (None, ''), ('{home}', '[' * 800 + ']' * 800)])
+    def test_it_works_where_nothing_can_be_kept(self, home, deep):
+        self.sandbox.openapi = to_bytes('{"paths": {"/v1/a": {"get": {}}}, "x": [%s]}' % deep)
+        for _ in range(1 if deep else 2):  # some Pythons can write it
+            self.check('/v1/a', [None], env={'NOTION_HOME': home and home.format(home=self.home)})
 
-
-    @rows([NTN + '/home', None])
-    def test_it_works_without_a_cache(self, home):
-        for _ in range(2):
-            self.check('/v1/a', [None], env={'NOTION_HOME': home})
-
-
-class SpecificationTest(DescriptionCase):
-    @rows([('v1/pages/abc -X PATCH', '/v1/pages/{page_id}', 'PageId', 'Block Id Page User'),
-           ('v1/users/me', '/v1/users/me', '', 'Id User'), ('v1/users', '/v1/users', '', ''),
-           ('v1/blocks/a/children -Xget', '/v1/blocks/{block_id}/children', '', 'Block')])
-    def test_it_has_the_operation_and_only_what_that_reaches(self, line, path, parameters, schemas):
-        known, item = OPENAPI['components'], dict(OPENAPI['paths'][path])
-        item.pop('get' if 'PATCH' in line else 'patch', None)
-        reached = ('parameters', parameters), ('schemas', schemas)
-        components = {kind: {name: known[kind][name] for name in names.split()}
-                      for kind, names in reached if names}
-        expected = {'openapi': '3.1.0', 'info': OPENAPI['info'], 'paths': {path: item}}
-        self.assertEqual(dict(expected, components=components) if components else expected,
-                         self.parsed(line + ' --spec'))
-
-    def test_references_may_be_of_any_depth_in_cycles_and_into_any_place(self):
-        schemas = {'S%d' % number: {'items': refer('schemas/S%d' % ((number + 1) % 3000))}
-                   for number in range(3000)}
-        schemas.update({'a/b~c {d}': {}, 'Deep': {'properties': {'x': {}}}})
-        paths = {'/v1/a': {'servers': [{'url': 'https://x'}], 'get': {'x': [
-            refer('schemas/S0'), refer('schemas/a~1b~0c%20%7Bd%7D'),
-            refer('schemas/Deep/properties/x'), {'$ref': '#/info/contact'},
-            {'$ref': '#/paths/~1v1~1b/post/requestBody'}, {'properties': {'$ref': {}}}]}},
-            '/v1/b': {'post': {'requestBody': {}}}}
-        self.publish(paths, components={'schemas': dict(schemas, Unreached={})},
-                     info={'contact': {}}, tags=[{'name': 'x'}])
-        self.assertEqual({'paths': paths, 'components': {'schemas': schemas},
-                          'info': {'contact': {}}}, self.parsed('v1/a --spec'))
-
-    @rows(['', '#', '#/', 'x.json#/a/b', '#/components/schemas/Missing', '#/a/b/c/d', '#/paths',
-           'https://elsewhere.invalid/x', '#/components', '#/servers/0', '#/servers/0/url',
-           '#/openapi/x/y', '#/paths/~1v1~1a/get/x', None, 5, [], {}])
-    def test_a_reference_that_leads_nowhere_is_left_as_it_is(self, reference):
-        operation = {'x': {'$ref': reference}}
-        self.publish({'/v1/a': {'get': operation}}, servers=[{'url': 'https://x'}],
-                     components={'schemas': {}})
-        self.assertEqual(operation, self.parsed('v1/a --spec')['paths']['/v1/a']['get'])
-
-    @rows([({}, ['bearer']), ({'security': [{'basic': []}]}, ['basic']), ({'security': []}, [])])
-    def test_the_security_schemes_of_the_operation_come_along(self, operation, names):
-        schemes = {name: {'type': 'http', 'scheme': name} for name in ('bearer', 'basic', 'other')}
-        self.publish({'/v1/a': {'get': operation}}, security=[{'bearer': []}],
-                     components={'securitySchemes': schemes})
-        self.assertEqual({name: schemes[name] for name in names}, self.parsed(
-            'v1/a --spec').get('components', {}).get('securitySchemes', {}))
-
-    @rows([('/v1/users/me', 'v1/users/me /v1/users/me/ v1/users/me?a=b {origin}/v1/users/me '
-            'v1/users/%6de'), ('/v1/users/{user_id}', 'v1/users/you v1/users/{user_id}'),
-           ('/v1/users/{user_id}/x', 'v1/users/me/x'), ('/v1/{kind}/me', 'v1/pages/me'),
-           ('/v1/{kind}/{id}', 'v1/pages/you'), ('/v1/a b/{c}', 'v1/a%20b/c')])
-    def test_a_concrete_path_finds_its_template_and_a_literal_segment_wins(self, template, paths):
-        self.publish({path: {'get': {}} for path in (
-            '/v1/users/{user_id}', '/v1/users/me', '/v1/{kind}/me', '/v1/{kind}/{id}',
-            '/v1/users/{user_id}/x', '/v1/a b/{c}')})
-        for path in paths.replace('{origin}', self.sandbox.origin).split():
-            self.assertEqual([template], list(self.parsed(path + ' --spec')['paths']))
-
-    PAGE = '/v1/pages/{page_id} takes GET, PATCH.', 'Choose one, such as -X GET.'
-
-    @rows([('v1/pages/abc', *PAGE), ('v1/pages/abc -X POST', *PAGE),
-           ('v1/search -X GET', '/v1/search takes POST.', 'Choose one, such as -X POST.'),
-           ('v1/nothing', 'The API has no path /v1/nothing.', '`ntn api ls` lists them.'),
-           ('v1/pages/a/b', 'The API has no path /v1/pages/a/b.', '`ntn api ls` lists them.'),
-           ('users/me', 'The API has no path /users/me.', 'Its paths begin with v1/.')])
-    def test_what_cannot_be_found_is_said(self, line, message, hint):
-        for option in (' --spec', ' --docs', ' --help')[:2 if line == 'v1/pages/abc' else 3]:
-            self.assertEqual(self.fails(5, message, hint), self.api(line + option))
-        self.assertEqual(['/openapi.json'], [each.path for each in self.sandbox.requests])
-
-    def test_docs_are_printed_as_they_are_and_escaped_on_a_terminal(self):
-        path, line = '/reference/post-search.md', 'v1/search --docs'
-        self.assertEqual(Result(0, '# post-search\n\nThe documentation of this endpoint.\n', ''),
-                         self.api(line))
-        self.sandbox.always('GET', path, Answer(200, 'a\x1b[2J\u202e\n'))
-        for tty, shown in ((), 'a\x1b[2J\u202e\n'), (('stdout',), 'a\\u001b[2J\\u202e\n'):
-            self.assertEqual(Result(0, shown, ''), self.api(line, tty=tty))
-        self.sandbox.always('GET', path, Answer(404))
-        self.assertEqual(self.fails(5, self.sandbox.origin + path + ' answered 404 Not Found.'),
-                         self.api(line))
-
-    @rows([None, 5, '', '..', '../x', 'a/../b', 'a//b', 'https://elsewhere.invalid', 'a?b', 'a#b',
-           '@elsewhere.invalid', 'a\r\nb', 'a%2e', 'a b', '\u00e9'])
-    def test_docs_are_fetched_from_below_the_docs_origin_only(self, reference):
-        self.publish({'/v1/a': {'get': {'x-notion-docs-ref': reference}}})
-        self.assertEqual(self.fails(5, 'There is no documentation of GET /v1/a.'),
-                         self.api('v1/a --docs'))
-        self.assertEqual([None], self.asked())
-        self.assertNotIn('Documentation', self.api('v1/a --help').out)
-
-    GET_HELP = '''\
-GET /v1/a/{id}
-Get a
+    HELP = '''\
+POST /v1/a/{id}
+Do a
 
 Path parameters:
   id                       string   required The ID
 
-'''
-    POST_HELP = GET_HELP.replace('GET', 'POST').replace('Get', 'Do') + '''\
 Query parameters:
   page_size                integer|null          How many at once
 
-Header parameters:
-  X-Trace                  any
-
 Body fields (path=value, path:=json), as application/json:
   title                    string   required %s
-  parent                   any
   loop                     any
 
 Documentation: {origin}/reference/a
 
+`ntn api --help` explains options and inputs.
 ''' % ('x' * 55)
 
-    @rows([('v1/a/b --help', GET_HELP + POST_HELP), ('v1/a/b --help -X POST', POST_HELP)])
-    def test_help_shows_parameters_and_fields_of_each_method(self, line, expected):
-        fields = {'title': {'type': 'string', 'description': 'x' * 200}, 'parent': {'oneOf': []},
-                  'loop': refer('schemas/Loop')}
-        self.publish({'/v1/a/{id}': {
-            'parameters': [refer('parameters/Id')], 'get': {'summary': 'Get a'},
-            'post': {'summary': 'Do a', 'x-notion-docs-ref': 'reference/a', 'parameters': [
-                {'name': 'page_size', 'in': 'query', 'schema': {'type': ['integer', 'null']},
-                 'description': 'How  many\nat once'},
-                {'name': 'X-Trace', 'in': 'header', 'required': False}],
-                'requestBody': refer('requestBodies/A')}}}, components={
+    def test_what_is_shown_is_the_operation_and_all_that_it_reaches_whatever_the_references(self):
+        get = {'summary': 'Get a', 'security': [{'basic': []}], 'x': [{'$ref': each} for each in (
+            '', '#', '#/', 'x.json#/a/b', '#/components/schemas/Missing', '#/a/b/c/d', '#/paths',
+            'https://elsewhere.invalid/x', '#/servers/0', '#/servers/0/url', '#/openapi/x/y',
+            '#/paths/~1v1~1a~1{id}/get/x', None, 5, [], {})]}
+        post = {'summary': 'Do a', 'x-notion-docs-ref': 'reference/a', 'parameters': [
+            {'name': 'page_size', 'in': 'query', 'schema': {'type': ['integer', 'null']},
+             'description': 'How  many\nat once'}], 'requestBody': refer('requestBodies/A'), 'x': [
+                 refer('schemas/a~1b~0c%20%7Bd%7D'), refer('schemas/Deep/properties/x'),
+                 {'$ref': '#/info/contact'}, {'$ref': '#/paths/~1v1~1b/post/requestBody'},
+                 {'properties': {'$ref': {}}}]}
+        fields = {'title': {'type': 'string', 'description': 'x' * 200}, 'loop': refer('schemas/0')}
+        known = {
             'parameters': {'Id': {'name': 'id', 'in': 'path', 'required': True,
                                   'schema': refer('schemas/Id')}},
             'requestBodies': {'A': {'content': {'application/json': {'schema': {
                 'required': ['title'], 'properties': fields}}}}},
-            'schemas': {'Id': {'type': 'string', 'description': 'The ID'},
-                        'Loop': refer('schemas/Loop')}})
-        expected += '`ntn api --help` explains options and inputs.\n'
-        self.assertEqual(Result(0, expected.replace('{origin}', self.sandbox.origin), ''),
-                         self.api(line))
+            'securitySchemes': {name: {'scheme': name} for name in ('bearer', 'basic', 'other')},
+            'schemas': dict({str(number): {'items': refer('schemas/%d' % ((number + 1) % 3000))}
+                             for number in range(3000)}, **{
+                'a/b~c {d}': {}, 'Deep': {'properties': {'x': {}}}, 'Unreached': {},
+                'Id': {'type': 'string', 'description': 'The ID'}})}
+        base = {'openapi': '3.1.0', 'info': {'contact': {}}, 'servers': [{'url': 'https://x'}]}
+        shared = {'servers': [{'url': 'https://y'}], 'parameters': [refer('parameters/Id')]}
+        other = {'/v1/b': {'post': {'security': [], 'requestBody': {}}}}
+        self.publish(dict(other, **{'/v1/a/{id}': dict(shared, get=get, post=post)}),
+                     components=known, security=[{'bearer': []}], tags=[{'name': 'x'}], **base)
+        for option, item, paths, reached in [
+                ('-Xget', {'get': get}, {}, {'securitySchemes': ['basic'], 'schemas': ['Id']}),
+                ('-Xpost', {'post': post}, other, {
+                    'securitySchemes': ['bearer'], 'requestBodies': ['A'],
+                    'schemas': set(known['schemas']) - {'Unreached'}})]:
+            components = {kind: {name: known[kind][name] for name in names}
+                          for kind, names in dict(reached, parameters=['Id']).items()}
+            paths = dict(paths, **{'/v1/a/{id}': dict(shared, **item)})
+            self.assertEqual(dict(base, paths=paths, components=components),
+                             self.parsed('v1/a/b --spec ' + option))
+        self.assertEqual(dict(base, paths=other), self.parsed('v1/b --spec'))
+        text = self.HELP.replace('{origin}', self.sandbox.origin)
+        first = text.partition('Query')[0].replace('POST', 'GET').replace('Do', 'Get')
+        for option, expected in (' -X POST', text), ('', first + text):
+            self.assertEqual(Result(0, expected, ''), self.api('v1/a/b --help' + option))
+
+    @rows(read_rows('''\
+{origin}/v1/users/%6de?a=b => /v1/users/me
+/v1/users/me/ => /v1/users/me
+v1/users/you => /v1/users/{user_id}
+v1/users/me/x => /v1/users/{user_id}/x
+v1/pages/me => /v1/{kind}/me
+v1/a%25b/c => /v1/a%b/{c}
+v1/pages/you => /v1/{kind}/{id} takes GET, PATCH. | Choose one, such as -X GET.
+v1/one -XGET => /v1/one takes POST. | Choose one, such as -X POST.
+v1/nothing => The API has no path /v1/nothing. | `ntn api ls` lists them.
+users/me => The API has no path /users/me. | Its paths begin with v1/.'''))
+    def test_a_concrete_path_finds_its_template_and_a_literal_segment_wins(self, line, expected):
+        paths = ('/v1/users/{user_id} /v1/users/me /v1/{kind}/me /v1/{kind}/{id} '
+                 '/v1/users/{user_id}/x /v1/a%b/{c}')
+        self.publish(dict({'/v1/one': {'post': {}}}, **dict.fromkeys(
+            paths.split(), {'get': {}, 'patch': {}})))
+        line = ' '.join(line).replace('{origin}', self.sandbox.origin)
+        if '|' not in expected:
+            found = self.parsed(line + ' -XGET --spec')
+            self.assertEqual({'paths': {expected: {'get': {}}}}, found)
+            return
+        for option in (' --spec', ' --docs', ' --help')[:2 if line == 'v1/pages/you' else 3]:
+            self.assertEqual(self.fails(5, *expected.split(' | ')), self.api(line + option))
+
+    def test_docs_are_fetched_from_below_the_docs_origin_only(self):
+        odd = [None, 5, '', '..', '../x', 'a/../b', 'a//b', 'https://elsewhere.invalid', 'a?b',
+               'a#b', '@elsewhere.invalid', 'a\r\nb', 'a%2e', 'a b', '\u00e9', 'reference/x']
+        self.publish({'/v1/a%d' % number: {'get': {'x-notion-docs-ref': each}}
+                      for number, each in enumerate(odd)})
+        self.assertEqual(Result(0, '# x\n\nThe documentation of this endpoint.\n', ''),
+                         self.api('v1/a15 --docs'))
+        for path in ('v1/a%d' % number for number in range(15)):
+            self.assertEqual(self.fails(5, 'There is no documentation of GET /%s.' % path),
+                             self.api(path + ' --docs'))
+            self.assertNotIn('Documentation', self.api(path + ' --help').out)
+        self.assertEqual(2, len(self.sandbox.requests))
 
     def test_without_a_description_help_is_the_general_one_and_says_why(self):
         self.sandbox.stop()
@@ -5624,8 +4702,8 @@ Documentation: {origin}/reference/a
             'refuses connections. This is the general help.\n') % (self.sandbox.origin, self.peer)),
             self.api('v1/users/me --help'))
 
-    @rows([None, 1, True, 'x', [], {}, [1], ['a'], [[]], [{}], {'a': 1}, {'$ref': '#/info'},
-           {'$ref': '#/components/schemas/Page'}])
+    @rows([None, 1, True, 'x', [], {}, [1], ['a'], [[]], [{}], {'a': 1}] + [
+        {'$ref': '#/' + each} for each in ('info', 'components/x', 'components/schemas/Page')])
     def test_whatever_stands_in_a_description_all_can_be_shown(self, odd):
         schema = {'required': odd, 'properties': {'x': odd, 'y': {'type': odd}}}
         for content in odd, {'application/json': odd}, {'application/json': {'schema': schema}}:
@@ -5646,8 +4724,8 @@ Documentation: {origin}/reference/a
         operations = sorted((path, method.upper()) for path in paths for method in paths[path]
                             if method in ('get', 'post', 'put', 'patch', 'delete'))
         self.assertGreater(len(operations), 15)
-        listed = [line.split('\t') for line in self.api('ls').out.splitlines()]
-        self.assertEqual(operations, [(path, method) for method, path, _ in listed])
+        self.assertEqual(operations, [tuple(line.split('\t')[1::-1])
+                                      for line in self.api('ls').out.splitlines()])
         for path, method in operations:
             line = '%s -X %s ' % (re.sub(r'\{\w+\}', WORKSPACE, path), method)
             spec = self.parsed(line + '--spec')
@@ -5656,301 +4734,98 @@ Documentation: {origin}/reference/a
                 self.assertIn(name, spec['components'][kind])
             self.assertEqual((0, ''), self.api(line + '--help')[::2])
 
-
-class TeachingTest(DescriptionCase):
-    V1 = 'The paths of the API begin with v1/: try v1/'
-    TRASH = 'Since version 2026-03-11 the field is called in_trash: try in_trash:=true.'
-
-    @rows([('v1/nothing', ''), ('v1/pages/missing', ''), ('v1/errors/400', ''), ('v2/users', ''),
-           ('admin/v1/x', ''), ('users/me', V1 + 'users/me.'), ('v1x/', V1 + 'v1x.'),
-           ('/pages/abc?a=b a=1', V1 + 'pages/abc.'), ('{origin}/users', V1 + 'users.'),
-           ('v1/pages/abc archived:=true -X PATCH', TRASH)])
-    def test_a_refusal_teaches_what_is_known(self, line, expected):
+    @rows([(line, '') for line in 'v1/nothing v1/pages/missing v2/users admin/v1/x'.split()] + [
+        (line, 'The paths of the API begin with v1/: try v1/' + path) for line, path in [
+            ('users/me', 'users/me.'), ('v1x/', 'v1x.'), ('/pages/abc?a=b a=1', 'pages/abc.'),
+            ('{origin}/users', 'users.')]])
+    def test_a_refusal_teaches_what_is_known_without_the_description(self, line, expected):
         code, out, err = self.api(line.replace('{origin}', self.sandbox.origin))
-        self.assertEqual((5, ''), (code, out))
-        self.assertEqual(expected, err.partition('  hint: ')[2].rstrip('\n'))
-        self.assertEqual([], self.asked())
-
+        self.assertEqual((5, '', expected), (code, out, err.partition('  hint: ')[2].rstrip('\n')))
+        self.assertEqual([], self.sandbox.sent('GET', '/openapi.json'))
 
 # ---- 9 Commands: doctor --------------------------------------------------------------------------
 
 HEALTHY = '''\
-CLI version          ✔ {version}
-Python               ✔ {python}
-Config directory     ✔ {home}
-File modes           ✔ private
-Keychain             - not used: NOTION_KEYRING is 0
-Default workspace    ✔ Acme ({id})
-Resolved workspace   ✔ Acme ({id})
-Token source         ✔ {home}/auth.json
-Proxy                ✔ none
-CA certificates      ✔ 1 certificate
-Clock                ✔ correct
-Public API access    ✔ {origin} accepts the token
+CLI version  ✔ {version}
+Python  ✔ {python}
+Config directory  ✔ {home}
+File modes  ✔ private
+Keychain  ✔ works
+BOTH  ✔ Acme ({id})
+Token source  ✔ {home}/auth.json
+Proxy  ✔ none
+CA certificates  ✔ 1 certificate
+Clock  ✔ correct
+API  ✔ {origin} accepts the token
 '''
-SEVERAL = {  # lines that often come together
-    'SIGNED OUT': 'NOWHERE\nREACHABLE\nToken source  ✗ Not logged in. | Run `ntn login`, or set '
-                  'NOTION_API_TOKEN.\n',
-    'NOWHERE': 'Default workspace  ✔ none\nResolved workspace  ✔ none\n',
-    'REACHABLE': 'Public API access  ✔ {origin} is reachable\n',
-    'GIVEN': 'Resolved workspace  ✔ the one that NOTION_API_TOKEN belongs to\n'}
-# The exit code; what files hold and variables are; below that what is not as in HEALTHY.
+WORDS = {
+    'SIGNED OUT': 'NOWHERE\nREACHABLE\nToken source  ✗ Not logged in. | LOG IN',
+    'NOWHERE': 'BOTH  ✔ none', 'BOTH': 'Default workspace, Resolved workspace',
+    'REACHABLE': 'API  ✔ {origin} is reachable', 'LOG IN': LOG_IN, 'REPAIR': REPAIR,
+    'GIVEN': 'Resolved workspace  ✔ the one that NOTION_API_TOKEN belongs to\n'
+             'Token source  ✔ NOTION_API_TOKEN',
+    'STRANGER': "API  ✗ What answers at {origin} is not Notion's API. | Log in to this network, "
+                'or check NOTION_API_BASE_URL.',
+    'API  ': 'Public API access  ', 'FAILED': 'Public API request failed',
+    ' ID': ' request id: ' + REQUEST_ID, 'CLOCK': "Set this machine's clock: TLS depends on it.",
+    'WHAT': 'the server sent text/html instead of a Notion error.',
+    'SET IT': 'Set NOTION_HOME to a directory that can be written.',
+    'CHECK': "Check NOTION_API_BASE_URL, then Notion's status page."}
+# The exit code; what is stored, set and answered; what is found that is not as in HEALTHY.
 FINDINGS = '''\
 0
-4 no files
-    SIGNED OUT
-0 no files; NOTION_API_TOKEN={canary}
-    NOWHERE
-    GIVEN
-    Token source  ✔ NOTION_API_TOKEN
-0 NOTION_API_TOKEN={canary}
-    GIVEN
-    Token source  ✔ NOTION_API_TOKEN
-4 NOTION_API_TOKEN=ntn_canary\\n2
-    GIVEN
-    Token source  ✗ The token from NOTION_API_TOKEN has characters that no token has.
-        | Run `ntn login`, or set NOTION_API_TOKEN.
-    REACHABLE
-0 workspaces.json={}
-    Default workspace  ✔ name not known ({id})
-    Resolved workspace  ✔ name not known ({id})
-4 NOTION_ENV=stg
-    NOWHERE
-    REACHABLE
+4 no files => SIGNED OUT
+0 NOTION_API_TOKEN={canary} => GIVEN
+0 NOTION_HOME=; NOTION_API_TOKEN={canary} => NOWHERE & GIVEN
+    Config directory  - There is no home directory.
+4 NOTION_HOME= => SIGNED OUT & Config directory  ✗ There is no home directory. | SET IT
+4 NOTION_HOME=/proc/x => SIGNED OUT & Config directory  ✗ /proc/x/cache cannot be written. | SET IT
+4 NOTION_ENV=stg => NOWHERE & REACHABLE
     Token source  ✗ Not logged in to the environment stg.
         | Run `ntn login --env stg`, or set NOTION_API_TOKEN.
-0 NOTION_WORKSPACE_ID=11111111222233334444555555555555
-0 NOTION_WORKSPACE_ID=Acme; config.json={}
-    Default workspace  ✔ none
-4 NOTION_WORKSPACE_ID=elsewhere
+0 workspaces.json={} => BOTH  ✔ name not known ({id})
+0 NOTION_WORKSPACE_ID=Acme; config.json={} => Default workspace  ✔ none
+4 NOTION_WORKSPACE_ID=elsewhere => REACHABLE
     Resolved workspace  ✗ NOTION_WORKSPACE_ID is elsewhere, which you are not logged in to.
         | Unset NOTION_WORKSPACE_ID, or run `ntn login`.
     Token source  ✗ No token is stored for workspace elsewhere.
         | Check NOTION_WORKSPACE_ID, or unset it.
-    REACHABLE
-4 NOTION_HOME=
-    SIGNED OUT
-    Config directory  ✗ There is no home directory.
-        | Set NOTION_HOME to a directory that can be written.
-0 NOTION_HOME=; NOTION_API_TOKEN={canary}
-    NOWHERE
-    Config directory  - There is no home directory.
-    GIVEN
-    Token source  ✔ NOTION_API_TOKEN
-0 NOTION_KEYRING=; config.json={"keyring": false, "defaultWorkspaceIds": {"prod": "{id}"}}
-    Keychain  - not used: config.json says "keyring": false
-1 NOTION_KEYRING=; config.json={"keyring": 5, "defaultWorkspaceIds": {"prod": "{id}"}}
-    Keychain  ✗ `keyring` in {home}/config.json is 5: it can be true, false, or left out.
-    Token source  ✗ `keyring` in {home}/config.json is 5: it can be true, false, or left out.
-    REACHABLE
-0 SSL_CERT_FILE={dir}/two.pem
-    CA certificates  ✔ 2 certificates
-0 SSL_CERT_FILE={dir}/empty.pem; SSL_CERT_DIR={dir}
-    CA certificates  ✔ a directory of certificates
-'''
+1 config.json={"half => REACHABLE
+    Keychain, BOTH, Token source  ✗ {home}/config.json is damaged: it is not valid JSON. | REPAIR
+1 workspaces.json=[]; auth.json=[] => REACHABLE
+    BOTH  ✗ {home}/workspaces.json is damaged: it does not hold a JSON object. | REPAIR
+    Token source  ✗ {home}/auth.json is damaged: it does not hold a JSON object. | REPAIR
+4 auth.json={}; mode=640 604 => REACHABLE
+    Token source  ✗ No token is stored for workspace {id}. | LOG IN
+    File modes  ✗ Others can read {home}/auth.json, {home}/cache/pending-login.json.
+        | chmod 600 {auth} {pending}
+0 mode=700 700
+0 SSL_CERT_FILE={dir}/file; SSL_CERT_DIR={dir} => CA certificates  ✔ a directory of certificates
+0 date=120
+0 date=121 => Clock  ! 2 minutes behind | CLOCK
+0 date=-121 => Clock  ! 2 minutes ahead | CLOCK
+0 date=-3661 => Clock  ! 1 hour ahead | CLOCK
+0 date=360000 => Clock  ! 4 days behind | CLOCK
+4 answer=401 unauthorized No. => API  ✗ FAILED: API token is invalid. ID
+        | The token came from {home}/auth.json. Run `ntn login` to get a new one.
+5 answer=403 a b => API  ✗ Forbidden: FAILED (403 Forbidden a): b ID | Give the token's
+        integration the capability to read users, or ask an admin of the workspace.
+5 answer=403 <p> => API  ✗ Blocked at the network edge, before the API: FAILED (403 Forbidden):
+        WHAT | Try another network, or ask who runs this one to let {origin} through.
+5 answer=429 a b => API  ✗ Rate limited: FAILED (429 Too Many Requests a): b ID
+        | Wait, then try again.
+5 answer=500 a b => API  ✗ Server error: FAILED (500 Internal Server Error a): b ID | CHECK
+5 answer=300 <p> => API  ✗ Refused: FAILED (300 Multiple Choices): WHAT | CHECK
+5 answer=400 a archived ntn_canary_stored => API  ✗ Refused: FAILED (400 Bad Request a): archived
+        [redacted] ID | Since version 2026-03-11 the field is called in_trash: try in_trash:=true.
+5 answer=401 <p> => STRANGER
+5 answer=200 <p> => STRANGER
+5 answer=200 {"object": "list"} => STRANGER
+4 no files; answer=401 <p> => SIGNED OUT & STRANGER'''
 
-
-class DoctorCase(TlsCase):
-    """Doctor is asked about a login that works, by the clock of `fake_clock`."""
-
-    def prepare(self):
-        super().prepare()
-        del self.env['NOTION_API_TOKEN']
-        self.env.update(SSL_CERT_FILE=os.path.join(self.dir, '127.0.0.1'),
-                        SSL_CERT_DIR=os.path.join(self.dir, 'none'))
-        self.store_login()
-        self.clock = self.fake_clock()
-
-    def check_clean(self, text, secrets_ok=False):
-        super().check_clean(text, secrets_ok)
-        self.assertNotIn('canary', text)  # all secrets have it
-
-    def doctor(self, *argv, **variables):
-        return self.call_with(variables, 'doctor', *argv, clock=self.clock)
-
-    def fill(self, text):
-        for name, value in [
-                ('version', ntn.VERSION), ('home', self.home), ('id', WORKSPACE), ('dir', self.dir),
-                ('python', '%s, %s' % (sys.version.split()[0], sys.executable)),
-                ('origin', self.sandbox.origin), ('canary', CANARY)]:
-            text = text.replace('{%s}' % name, value)
-        return text
-
-    def expect(self, changes):
-        """What is printed if all is well but for these lines, `LABEL  SIGN VALUE | HINT` each."""
-        text = HEALTHY + re.sub(r'\n +\|', ' |', changes) + '\n'
-        for word, lines in SEVERAL.items():
-            text = text.replace(word + '\n', lines)
-        found = dict(re.split('  +', line.strip(), maxsplit=1)
-                     for line in text.split('\n') if line.strip())
-        signs = [text[0] for text in found.values()]
-        counts = ['%d %s%s' % (signs.count(sign), noun, 's' * (signs.count(sign) > 1))
-                  for sign, noun in (('✗', 'problem'), ('!', 'warning')) if sign in signs]
-        text = ''.join('%-20s %s\n' % each for each in found.items()).replace(' | ', '\n  hint: ')
-        return self.fill(text) + '\n%s.\n' % (', '.join(counts) or 'Everything works')
-
-    def check(self, code, changes='', **variables):
-        self.assertEqual(Result(code, self.expect(changes), ''), self.doctor(**variables))
-
-
-class DoctorTest(DoctorCase):
-    @rows([tuple(each.partition('\n')[::2]) for each in re.split(r'\n(?=\d)', FINDINGS)])
-    def test_each_finding_about_logins_files_and_certificates(self, settings, lines):
-        self.sandbox.valid_tokens.add(CANARY)
-        self.write('two.pem', ''.join(pem('CERTIFICATE', each[2]) for each in CERTIFICATES[:2]))
-        self.write('empty.pem', '')
-        variables = {}
-        for each in filter(None, self.fill(settings[2:]).split('; ')):
-            name, _, value = each.partition('=')
-            if name == 'no files':
-                shutil.rmtree(self.home)
-            elif name.endswith('.json'):
-                self.write_state(name, to_bytes(value))
-            else:
-                variables[name] = value.replace('\\n', '\n') or None
-        self.check(int(settings[0]), lines, **variables)
-        self.assertEqual(['REACHABLE' not in lines and 'SIGNED OUT' not in lines], [
-            each.header('Authorization') is not None for each in self.sandbox.requests])
-
-    ID = ' request id: ' + REQUEST_ID
-    PAGE = '<html>Attention Required!</html>'
-    NO_ERROR = 'the server sent text/html instead of a Notion error. | '
-    CHECK = "Check NOTION_API_BASE_URL, then Notion's status page."
-    STRANGER = ("What answers at {origin} is not Notion's API. | Log in to this network, or check "
-                'NOTION_API_BASE_URL.')
-
-    @rows([  # what is said of the answer; the answer
-        ('FAILED: API token is invalid.' + ID + ' | The token came from {home}/auth.json. Run '
-         '`ntn login` to get a new one.', Answer.error(401, 'unauthorized', 'Invalid.')),
-        ('Forbidden: FAILED (403 Forbidden restricted_resource): No.' + ID + " | Give the token's "
-         'integration the capability to read users, or ask an admin of the workspace.',
-         Answer.error(403, 'restricted_resource', 'No.')),
-        ('Blocked at the network edge, before the API: FAILED (403 Forbidden): ' + NO_ERROR
-         + 'Try another network, or ask who runs this one to let {origin} through.',
-         Answer(403, PAGE, content_type='text/html; charset=UTF-8')),
-        ('Rate limited: FAILED (429 Too Many Requests rate_limited): Slow down.' + ID
-         + ' | Wait, then try again.', Answer.error(429, 'rate_limited', 'Slow down.')),
-        ('Rate limited: FAILED (429 Too Many Requests): {} | The server asks to wait 77 s.',
-         Answer(429, '{}', [('Retry-After', '77')])),
-        ('Server error: FAILED (500 Internal Server Error x): Oops.' + ID + ' | ' + CHECK,
-         Answer.error(500, 'x', 'Oops.')),
-        ('Refused: FAILED (302 Found): it is redirected to https://portal.example, and no '
-         'redirect is followed. | Check NOTION_API_BASE_URL.',
-         Answer(302, '', [('Location', 'https://portal.example/login?x')])),
-        ('Refused: FAILED (300 Multiple Choices): the server sent nothing instead of a Notion '
-         'error. | ' + CHECK, Answer(300, '', content_type='')),
-        ('Refused: FAILED (404 Not Found): ' + NO_ERROR + CHECK,
-         Answer(404, PAGE, content_type='text/html')),
-        ('Refused: FAILED (400 Bad Request x): Not for Bearer [redacted].' + ID + ' | ' + CHECK,
-         lambda request, handler: Answer.error(
-             400, 'x', 'Not for %s.' % request.header('Authorization'))),
-        (STRANGER, Answer(200, PAGE)), (STRANGER, Answer(200, '{"object": "list"}')),
-        (STRANGER, Answer(204)), (STRANGER, Answer(401, 'Who?', content_type='text/html'))])
-    def test_each_answer_is_told_apart(self, text, answer):
-        line = 'Public API access  ✗ ' + text.replace('FAILED', 'Public API request failed')
-        self.sandbox.always('GET', '/v1/users/me', answer)
-        self.check(4 if text.startswith('FAILED') else 5, line)
-        self.assertEqual(1, len(self.sandbox.requests))  # nothing is tried again
-        if text == self.STRANGER:  # who does not pass for Notion without a login either
-            shutil.rmtree(self.home)
-            self.check(4, 'SIGNED OUT\n' + line)
-
-    @rows(itertools.product(
-        [('config.json', 'Default workspace', 'Resolved workspace', 'Token source'),
-         ('workspaces.json', 'Default workspace', 'Resolved workspace'),
-         ('auth.json', 'Token source')],
-        [(b'{"half', 'it is not valid JSON'), (b'[]', 'it does not hold a JSON object'),
-         (None, 'it is not a regular file')]))
-    def test_a_damaged_file_is_named_where_it_matters(self, names, damage):
-        content, what = damage
-        path = self.write_state(names[0], content or b'')
-        if content is None:
-            os.unlink(path)
-            os.mkdir(path, 0o700)
-        hint = ' | Repair it, or move it away and run `ntn login` again.\n'
-        lines = ''.join('%s  ✗ %s is damaged: %s.%s' % (label, path, what, hint)
-                        for label in names[1:])
-        self.check(1, lines + 'REACHABLE\n' * ('Token source' in names))
-
-    @rows([(0o640, True), (0o604, True), (0o700, False)])
-    def test_a_secret_that_others_can_read_is_named(self, mode, loose):
-        self.home = self.env['NOTION_HOME'] = os.path.join(self.dir, "Ann's home")
-        self.store_login()
-        secrets = [self.write_state('auth.json', self.state('auth.json'), mode),
-                   self.write_state(PENDING, {}, mode)]
-        line = 'File modes  ✗ Others can read %s. | chmod 600 %s' % (
-            ', '.join(secrets), ' '.join(map(shlex.quote, secrets)))  # which can be pasted
-        self.check(1 if loose else 0, line if loose else '')
-        os.chmod(secrets[1], 0o600)
-        self.check(0)  # since reading it has made the other one private
-
-    @rows(['{dir}/file', '{dir}/file/a/b', '{dir}/closed/x', '/proc/x'])
-    def test_a_directory_that_cannot_be_made_or_written_is_seen(self, home):
-        self.write('file', '')
-        os.makedirs(self.fill('{dir}/closed'), 0o500, exist_ok=True)
-        home = self.fill(home)
-        if home == '/proc/x' and not os.path.isdir('/proc/self'):
-            return  # it is nothing special here
-        line = '✗ %s/cache cannot be written. | Set NOTION_HOME to a directory that can be written.'
-        if 'closed' in home and os.access(os.path.dirname(home), os.W_OK):
-            line = '✔ %s'  # root can
-        self.assertIn('\nConfig directory     ' + line.replace(' | ', '\n  hint: ') % home + '\n',
-                      self.doctor(NOTION_HOME=home).out)
-
-    @rows([(-2, '✔ correct'), (120, '✔ correct'), (-120, '✔ correct'), (121, '! 2 minutes behind'),
-           (-121, '! 2 minutes ahead'), (-3661, '! 1 hour ahead'), (100 * 3600, '! 4 days behind'),
-           ('', "- the server's time is not known"), ('x', "- the server's time is not known")])
-    def test_the_clock_is_compared_with_the_servers(self, ahead, line):
-        if isinstance(ahead, str):  # what stands in the place of the date
-            self.sandbox.date_offset, self.sandbox.send_date = 0, False
-            self.sandbox.on('GET', '/v1/users/me', Answer.json(
-                {'object': 'user'}, headers=[('Date', ahead)] * bool(ahead)))
-        else:
-            self.sandbox.date_offset = ahead
-        hint = " | Set this machine's clock: TLS depends on it." if '!' in line else ''
-        self.check(0, 'Clock  ' + line + hint)
-
-    @rows([(0, 0o600, False, True), (1, 0o644, False, True), (5, 0o644, True, True),
-           (4, 0o644, True, False)])
-    def test_the_worst_problem_decides_the_exit_code(self, code, mode, away, logged_in):
-        origin = 'http://127.0.0.1:%d' % self.free_port() if away else self.sandbox.origin
-        for option in [], ['--json']:
-            self.write_state('auth.json', self.state('auth.json') if logged_in else {}, mode)
-            self.assertEqual(code, self.doctor(*option, NOTION_API_BASE_URL=origin).code)
-
-    def test_programs_terminals_and_those_without_symbols_are_told_the_same(self):
-        self.env['NOTION_ENV'], self.sandbox.date_offset = 'stg', 200
-        text = self.expect('NOWHERE\nREACHABLE\nToken source  ✗ Not logged in to the environment '
-                           'stg. | Run `ntn login --env stg`, or set NOTION_API_TOKEN.\nClock  '
-                           "! 3 minutes behind | Set this machine's clock: TLS depends on it.")
-        painted = re.sub('(?m)^([A-Z].{20})([✔!✗-])', lambda line: '%s\x1b[%dm%s\x1b[0m' % (
-            line.group(1), {'✔': 32, '!': 33, '✗': 31, '-': 36}[line.group(2)], line.group(2)),
-            text)
-        for expected, options in [
-                (text, {}), (painted, {'tty': ('stdout',)}),
-                (text.replace('✔', 'OK').replace('✗', 'X'), {'encoding': 'ascii'})]:
-            self.assertEqual(Result(4, expected, ''), self.call_with(
-                {'TERM': 'xterm'}, 'doctor', clock=self.clock, **options))
-        code, out, err = self.doctor('--json')
-        checks = json.loads(out)
-        signs = {'ok': '✔', 'skipped': '-', 'warning': '!', 'error': '✗'}
-        self.assertEqual((4, text, ''), (code, ''.join('%-20s %s %s\n%s' % (
-            each['check'], signs[each['status']], each['value'],
-            each['hint'] and '  hint: %s\n' % each['hint']) for each in checks)
-            + '\n1 problem, 1 warning.\n', err))
-        self.assertEqual([['check', 'status', 'value', 'hint']] * 12, list(map(list, checks)))
-
-    def test_verbose_shows_no_secret_either(self):
-        code, out, err = self.doctor('-v')
-        self.assertEqual((0, self.expect('')), (code, out))
-        self.assertIn('> Authorization: [redacted]\n', err)
-
-
-class DoctorKeychainTest(KeychainCase, DoctorCase):
+class DoctorTest(KeychainCase, TlsCase):
     """Each kind of keychain is in room 6; here are its limits, and what it does to other checks."""
-    WORKS = 'Keychain  ✔ works\nToken source  ✔ the keychain'
-    FILE = ' | Set NOTION_KEYRING=0 to use file-based auth instead of the OS keychain.\n'
-    LATE = 'The keychain did not answer within 5 s.'
+    SIGNS = {'✔': 'ok', '!': 'warning', '✗': 'error', '-': 'skipped'}
 
     def haste(self, limit):
         self.limits.append(limit)
@@ -5958,21 +4833,83 @@ class DoctorKeychainTest(KeychainCase, DoctorCase):
 
     def prepare(self):
         super().prepare()
-        self.limits = []
+        self.home = os.path.join(self.dir, "Ann's home")
+        self.env.update(NOTION_API_TOKEN='', NOTION_HOME=self.home, SSL_CERT_FILE=os.path.join(
+            self.dir, '127.0.0.1'), SSL_CERT_DIR=os.path.join(self.dir, 'none'))
+        self.store_login()
+        self.clock, self.limits = self.fake_clock(), []
 
-    @rows([None, '1'])
-    def test_a_token_is_found_in_a_keychain_that_works(self, mode):
-        self.store_login_in_keychain()
-        self.check(0, self.WORKS, NOTION_KEYRING=mode)
-        self.assertEqual({ENTRY: 'ntn_canary_stored'}, self.entries())
+    def doctor(self, *argv, env=None, **options):
+        return self.call_with(env or {}, 'doctor', *argv, clock=self.clock, **options)
 
-    @rows([(None, 'The Python package keyring is not installed.'),
-           ({'*': 'KeyringLocked'}, 'The keychain is locked (KeyringLocked: no luck).'),
-           ({'*': 'hang'}, LATE)])
-    def test_a_keychain_that_must_be_used_and_cannot_leaves_no_token(self, plan, what):
-        self.behave(plan)
-        self.check(1, 'Keychain  ✗ {0}{1}Token source  ✗ {0}{1}REACHABLE\n'.format(
-            what, self.FILE), NOTION_KEYRING='1')
+    def fill(self, text):
+        for word, meaning in list(WORDS.items()) + [
+                ('{version}', ntn.VERSION), ('{home}', self.home), ('{id}', WORKSPACE),
+                ('{python}', '%s, %s' % (sys.version.split()[0], sys.executable)),
+                ('{dir}', self.dir), ('{canary}', CANARY), ('{origin}', self.sandbox.origin),
+                ('{auth}', shlex.quote(self.path('auth.json'))),  # which can be pasted
+                ('{pending}', shlex.quote(self.path(PENDING)))]:
+            text = text.replace(word, meaning)
+        return text
+
+    def check(self, code, changes='', **variables):
+        """Doctor finds all well but for these lines."""
+        expected = {}
+        text = re.sub('\n {8}', ' ', HEALTHY + changes.replace(' & ', '\n'))
+        for line in self.fill(text).splitlines():
+            labels, _, finding = line.strip().partition('  ')
+            value, _, hint = finding[2:].partition(' | ')
+            for each in labels.split(', '):
+                expected[each] = each, self.SIGNS[finding[0]], value, hint
+        found, out, err = self.doctor('--json', env=variables)
+        keys = 'check', 'status', 'value', 'hint'
+        self.assertEqual((code, [dict(zip(keys, each)) for each in expected.values()], ''),
+                         (found, json.loads(out), err))
+
+    @rows(re.split(r'\n(?=\d)', FINDINGS))
+    def test_each_finding(self, row):
+        settings, lines = re.split(' => |\n', row + '\n', maxsplit=1)
+        variables = {}
+        self.sandbox.valid_tokens.add(CANARY)
+        self.write('file')
+        for each in self.fill(settings[2:]).split('; '):
+            name, _, value = each.partition('=')
+            if name == 'no files':
+                shutil.rmtree(self.home)
+            elif name == 'mode':
+                os.chmod(self.path('auth.json'), int(value[:3], 8))
+                self.write_state(PENDING, {}, int(value[4:], 8))
+            elif name == 'date':
+                self.sandbox.date_offset = int(value)
+            elif name == 'answer':
+                status, kind, message = (value + ' ').split(' ', 2)
+                self.sandbox.always('GET', '/v1/users/me', Answer.error(
+                    int(status), kind, message.strip()) if message else Answer(
+                    int(status), kind, content_type='text/html' if kind == '<p>' else 'text/json'))
+            elif name.endswith('.json'):
+                self.write_state(name, to_bytes(value))
+            elif name:
+                variables[name] = value
+        self.check(int(settings[0]), lines, **variables)
+        no_token = re.search('SIGNED OUT|Token source  ✗', lines)
+        self.assertEqual([not no_token], [
+            'Authorization' in dict(each.headers) for each in self.sandbox.requests])
+
+    @rows([({}, 'Everything works'), ({'NOTION_ENV': 'stg'}, '1 problem, 1 warning'),
+           ({'NOTION_HOME': os.devnull + '/x'}, '5 problems, 1 warning')])
+    def test_what_programs_are_told_is_shown_in_colour_and_without_symbols_too(self, env, counts):
+        self.sandbox.date_offset = 200 * bool(env)
+        self.behave(None)
+        code, out, err = self.doctor('--json', env=env)
+        colours = ' '.join('\x1b[%dm%s\x1b[0m' % each for each in zip((32, 33, 31, 36), '✔!✗-'))
+        for signs, options in [('✔ ! ✗ -', {}), ('OK ! X -', {'encoding': 'ascii'}),
+                               (colours, {'tty': ('stdout',)})]:
+            signs = dict(zip(self.SIGNS.values(), signs.split()))
+            text = ''.join('%-20s %s %s\n%s' % (
+                each['check'], signs[each['status']], each['value'],
+                each['hint'] and '  hint: %s\n' % each['hint']) for each in json.loads(out))
+            self.assertEqual(Result(code, '%s\n%s.\n' % (text, counts), ''),
+                             self.doctor(env=dict(env, TERM='xterm'), **options))
 
     def test_silence_everywhere_ends_within_15_s(self):
         self.write_state('auth.json', {})
@@ -5980,11 +4917,10 @@ class DoctorKeychainTest(KeychainCase, DoctorCase):
         self.sandbox.always('GET', '/v1/users/me', hang(self.sandbox.stopping))
         self.assertLess(5 + ntn.DOCTOR_LIMIT, 15)
         self.limit(DOCTOR_LIMIT=0.1)
-        self.check(5, 'Keychain  ! %s | Set NOTION_KEYRING=0 to use file-based auth instead of '
-                   'the OS keychain.\nToken source  ✗ '
-                   "%s%sClock  - the server's time is not known\nPublic API access  ✗ Cannot reach "
-                   'Notion: %s did not answer in time (0.1 s). | Try again later.' % (
-                       self.LATE, self.LATE, self.FILE, self.peer))
+        late = 'The keychain did not answer within 5 s. | ' + KEYCHAIN_HINT
+        self.check(5, "Keychain  ! %s & Token source  ✗ %s & Clock  - the server's time is not "
+                   'known & API  ✗ Cannot reach Notion: %s did not answer in time (0.1 s). | Try '
+                   'again later.' % (late, late, self.peer))
         self.assertEqual([5, 0.1], self.limits)  # each was asked once
 
     def test_a_slow_api_leaves_the_keychain_its_time(self):
@@ -5993,111 +4929,89 @@ class DoctorKeychainTest(KeychainCase, DoctorCase):
             return Answer.json({'object': 'user'})
         self.store_login_in_keychain()
         self.sandbox.always('GET', '/v1/users/me', answer)
-        self.check(0, self.WORKS)
+        self.check(0, 'Token source  ✔ the keychain')
         self.assertEqual({5, ntn.DOCTOR_LIMIT}, set(self.limits))
-
 
 # ---- 9 Commands: debug ---------------------------------------------------------------------------
 
 class DebugTest(Case):
     """What is pasted into bug reports."""
-    OTHER = '22222222-3333-4444-5555-666666666666'
     SECTIONS = [
-        ('Resolved Environment', '**Environment:** `prod`\n**Login origin:** `{origin}`\n'
-         '**API origin:** `{origin}`\n**Variables set:** `NOTION_API_BASE_URL`, '
-         '`NOTION_API_DOCS_BASE_URL`, `NOTION_BASE_URL`'),
-        ('Configuration', '**Path:** `{dir}/.config/notion/config.json`\n\n{config}'),
-        ('Authentication: Tokens', '**NOTION_API_TOKEN:** not set\n\n'
+        ('Resolved Environment', '**Environment:** `prod`\n**Login origin:** `{login}`\n'
+         '**API origin:** `{api}`\n**Variables set:** {names}'),
+        ('Configuration', '**Path:** `{home}/config.json`\n\n{config}'),
+        ('Authentication: Tokens', '**NOTION_API_TOKEN:** {given}\n\n'
          '| Environment | Workspace ID | Workspace name | Token |\n|---|---|---|---|{tokens}'),
-        ('Workspace Cache', '**Path:** `{dir}/.config/notion/workspaces.json`\n\n{workspaces}'),
-        ('Cache Files', '**Path:** `{dir}/.cache/notion`\n{cache}'),
+        ('Workspace Cache', '**Path:** `{home}/workspaces.json`\n\n{workspaces}'),
+        ('Cache Files', '**Path:** `{cache}`\n{files}'),
         ('Versions', '- ntn.py {version}\n- Python {python}\n- SHA-256 of ntn.py: {hash}')]
 
     def prepare(self):
-        shutil.rmtree(os.path.join(self.dir, '.cache'), ignore_errors=True)
-        self.home = os.path.join(self.dir, '.config', 'notion')
-        self.pending = os.path.join('..', '..', '.cache', 'notion', 'pending-login.json')
-        self.env = dict(self.sandbox.environ, HOME=self.dir, NOTION_KEYRING='')
         self.enter(mock.patch.dict(sys.modules, keyring=None))  # as if it were not installed
-
-    def log_in(self):
-        self.store_login('ntn_canary_globex', self.OTHER, 'Glo|bex', env='dev')
+        self.store_login('ntn_canary_globex', OTHER, 'Glo|bex', env='dev')
         self.store_login()
         self.write_state('auth.json', {WORKSPACE: 'ntn_canary_stored', 'stray': 'ntn_canary_stray'})
-        self.write_state(self.pending, {'sessionId': 'sess-canary-1', 'issuedAt': 0})
+        self.store_pending()
 
-    def debug(self, **variables):
-        code, out, err = self.call('debug', env=variables)
-        self.assertEqual((0, ''), (code, err))
-        return out
-
-    def check(self, tokens='', cache='', **files):
+    def check(self, variables, **places):
         with open(NTN, 'rb') as file:
-            places = dict(files, tokens=tokens, cache=cache, origin=self.sandbox.origin,
-                          dir=self.dir,
-                          version=ntn.VERSION, hash=hashlib.sha256(file.read()).hexdigest(),
+            places.update(version=ntn.VERSION, hash=hashlib.sha256(file.read()).hexdigest(),
                           python='%s on %s' % (sys.version.split()[0], sys.platform))
-        self.assertEqual('\n'.join('## %s\n\n%s\n' % (title, text.format(**places))
-                                   for title, text in self.SECTIONS), self.debug())
+        self.assertEqual(Result(0, '\n'.join('## %s\n\n%s\n' % (title, text.format(**places))
+                                             for title, text in self.SECTIONS), ''),
+                         self.call('debug', env=variables))
 
-    def test_every_section_is_there_with_and_without_a_login(self):
-        self.check(config='Nothing is stored.', workspaces='Nothing is stored.')
-        self.log_in()
-        shown = {name: '```json\n%s\n```' % json.dumps(self.state(name + '.json'), indent=2)
-                 for name in ('config', 'workspaces')}
-        self.check('\n| prod | {0} | Acme | {2} |\n|  | stray |  | {2} |\n'
-                   '| dev | {1} | Glo\\|bex | none |'.format(
-                       WORKSPACE, self.OTHER, os.path.join(self.home, 'auth.json')),
-                   '\n- `pending-login.json`', **shown)
-
-    def test_variables_are_named_and_their_values_are_not_shown(self):
-        out = self.debug(HTTPS_PROXY='http://ann:canary@proxy.invalid:3128', NTN_DEBUG='1',
-                         NOTION_API_TOKEN=CANARY, all_proxy='ann:canary@proxy.invalid',
-                         AWS_SECRET_ACCESS_KEY='canary', NOTION_ENV='')
-        self.assertIn('**Variables set:** `HTTPS_PROXY`, `NOTION_API_BASE_URL`, '
-                      '`NOTION_API_DOCS_BASE_URL`, `NOTION_API_TOKEN`, `NOTION_BASE_URL`, '
-                      '`NTN_DEBUG`, `all_proxy`\n', out)
-        self.assertIn('**NOTION_API_TOKEN:** set\n', out)
-        self.assertNotRegex(out, 'proxy.invalid|canary')
-        out = self.debug(**dict.fromkeys(self.sandbox.environ))
-        self.assertIn('**Variables set:** none\n', out)
-
-    def test_a_token_that_strayed_into_another_file_is_not_shown(self):
+    def test_every_section_is_there_and_no_secret_wherever_it_strayed(self):
+        self.check(dict(dict.fromkeys(self.env), HOME=self.dir), login='https://www.notion.so',
+                   api='https://api.notion.com', home=self.dir + '/.config/notion',
+                   cache=self.dir + '/.cache/notion', names='none', given='not set', tokens='',
+                   files='', config='Nothing is stored.', workspaces='Nothing is stored.')
         self.addCleanup(shutil.rmtree, self.home)  # before the harness looks for secrets there
-        self.log_in()
-        self.write_state('config.json', {'note': 'ntn_canary_stored', 'keyring': False})
-        self.write_state('workspaces.json', {'environments': {'prod': {'x': {
-            'name': 'ntn_canary_stray'}}}})
-        for mode in '', '1':
-            self.assertEqual(3, self.debug(NOTION_KEYRING=mode).count('[redacted]'))
+        shown = {}
+        for name in 'config', 'workspaces':
+            value = dict(self.state(name + '.json'), x='ntn_canary_stray')
+            self.write_state(name + '.json', value)
+            value['x'] = '[redacted]'
+            shown[name] = '```json\n%s\n```' % json.dumps(value, indent=2)
+        for mode, found, none in ('0', self.path('auth.json'), 'none'), (
+                '1', *['The Python package keyring is not installed.'] * 2):
+            self.check({'HTTPS_PROXY': 'http://ann:canary@proxy.invalid:3128', 'NOTION_ENV': '',
+                        'all_proxy': 'ann:canary@proxy.invalid', 'NOTION_API_TOKEN': CANARY,
+                        'NTN_DEBUG': '1', 'AWS_SECRET_ACCESS_KEY': 'x', 'NOTION_KEYRING': mode},
+                       login=self.sandbox.origin, api=self.sandbox.origin, home=self.home,
+                       cache=self.path('cache'), given='set', files='\n- `pending-login.json`',
+                       tokens='\n| prod | {0} | Acme | {2} |\n|  | stray |  | {2} |\n'
+                       '| dev | {1} | Glo\\|bex | {3} |'.format(WORKSPACE, OTHER, found, none),
+                       names='`HTTPS_PROXY`, `NOTION_API_BASE_URL`, `NOTION_API_DOCS_BASE_URL`, '
+                       '`NOTION_API_TOKEN`, `NOTION_BASE_URL`, `NOTION_HOME`, `NOTION_KEYRING`, '
+                       '`NTN_DEBUG`, `all_proxy`', **shown)
 
     @rows(itertools.product(
         [('config.json', {1, 2}), ('workspaces.json', {2, 3}), ('auth.json', {2})],
-        [b'', b'{"half', b'\xff\xfe', b'[]', b'{"environments": 1}', None,
-         b'{"a":' + b'[' * 970 + b']' * 970 + b'}']))
+        [b'{"half', b'{"environments": 1}', None, b'{"a":' + b'[' * 970 + b']' * 970 + b'}']))
     def test_a_damaged_file_changes_its_own_sections_only(self, place, content):
         name, own = place
-        self.log_in()
-        healthy = re.split('(?m)^## ', self.debug())
+        self.env['NOTION_KEYRING'] = ''
+        healthy = self.call('debug').out.split('## ')
         path = self.write_state(name, content or b'')
         if content is None:
             os.unlink(path)
             os.mkdir(path)
-        found = re.split('(?m)^## ', self.debug())
+        found = self.call('debug').out.split('## ')
         self.assertEqual(7, len(found))
         changed = {number - 1 for number in range(1, 7) if found[number] != healthy[number]}
         self.assertLessEqual(changed, own)
-        if content == b'{"half':
-            self.assertEqual(changed, own)  # where tokens are depends on each
-            self.assertIn('/%s is damaged' % name, found[3])
+        for number in own if content == b'{"half' else ():  # where tokens are depends on each
+            self.assertIn('/%s is damaged' % name, found[number + 1])
         if name == 'workspaces.json':  # tokens of which it tells nothing are found all the same
             self.assertIn('\n|  | stray |  | %s/auth.json |' % self.home, found[3])
-
 
 # ---- 10 Command line -----------------------------------------------------------------------------
 
 VERSION_LINE = 'ntn %s\n' % ntn.VERSION
-
+PYTHON = os.path.realpath(sys.executable)  # and not one of a virtual environment
+with open(os.path.join(HERE, 'README.md'), encoding='utf-8') as readme_file:
+    README = readme_file.read()
 
 class ProgramCase(ApiCase):
     def run_process(self, argv, cwd=None, stdin='', env=None):
@@ -6111,20 +5025,7 @@ class ProgramCase(ApiCase):
 
     def run_python(self, *argv, **options):
         """Run this interpreter on anything but ntn.py's own path."""
-        return self.checked(*self.run_process([sys.executable, *argv], **options), False)
-
-    def write(self, name, text, mode=0o644):
-        """Put a file into self.tmp; its path."""
-        path = os.path.join(self.tmp, name)
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        with open(path, 'w', encoding='utf-8') as file:
-            file.write(text)
-        os.chmod(path, mode)
-        return path
-
-
-PYTHON = os.path.realpath(sys.executable)  # and not one of a virtual environment
-
+        return self.checked(*self.run_process([sys.executable, *argv], **options))
 
 class StartUpTest(ProgramCase):
     HEAVY = set('urllib.request ssl http.client webbrowser keyring subprocess tempfile socket '
@@ -6149,30 +5050,25 @@ class StartUpTest(ProgramCase):
             self.assertEqual((0, VERSION_LINE, ''), self.ntn('--version', python_flags=flags))
         for argv in ['-', '--version'], ['-m', 'ntn', '--version']:
             self.assertEqual((0, VERSION_LINE, ''), self.run_python(*argv, stdin=SOURCE, cwd=HERE))
-        nothing = dict.fromkeys(self.env)
-        self.assertEqual((0, VERSION_LINE, ''), self.ntn('--version', env=nothing))
+        self.assertEqual((0, VERSION_LINE, ''),
+                         self.ntn('--version', env=dict.fromkeys(self.env)))
+        self.assertEqual(('#!/usr/bin/env python3', True),
+                         (SOURCE.split('\n')[0], os.access(NTN, os.X_OK)))
+        if os.path.exists('/usr/bin/env'):
+            os.symlink(sys.executable, os.path.join(self.tmp, 'python3'))
+            self.assertEqual((0, to_bytes(VERSION_LINE), b''), self.run_process(
+                [NTN, '--version'], env={'PATH': self.tmp}))
 
-    def test_it_is_executable_and_finds_python3(self):
-        self.assertTrue(SOURCE.startswith('#!/usr/bin/env python3\n'))
-        self.assertTrue(os.access(NTN, os.X_OK))
-        if not os.path.exists('/usr/bin/env'):
-            self.skipTest('there is no /usr/bin/env here')
-        os.symlink(sys.executable, os.path.join(self.tmp, 'python3'))
-        self.assertEqual((0, to_bytes(VERSION_LINE), b''), self.run_process(
-            [NTN, '--version'], env={'PATH': self.tmp}))
-
-    @rows([('ntn.py', 'tmp'), ('./ntn.py', 'tmp'), ('-', 'tmp'), ('tmp/ntn.py', '.')])
+    @rows([('ntn.py', 'tmp'), ('-', 'tmp'), ('tmp/ntn.py', '.')])
     def test_a_module_lying_beside_the_script_is_not_run(self, script, cwd):
-        for name in ('json', 're', 'os', 'typing', 'difflib', 'http', 'argparse'):
-            self.write(name + '.py', 'raise SystemExit("a stray module was run")\n')
-        self.write('ntn.py', SOURCE)
+        for name in 'json', 're', 'os', 'typing', 'difflib', 'http', 'argparse':
+            self.write('tmp/%s.py' % name, 'raise SystemExit("a stray module was run")\n')
+        self.write('tmp/ntn.py', SOURCE)
         self.assertEqual(
             self.fails(2, "There is no command 'logni'.", 'Did you mean `ntn login`?'),
             self.run_python(script, 'logni', stdin=SOURCE, cwd=os.path.join(self.dir, cwd)))
-
-    def test_modules_named_in_pythonpath_are_still_found(self):
-        self.write('json.py', 'raise SystemExit("found")\n')
-        self.assertEqual((1, '', 'found\n'), self.ntn('--version', env={'PYTHONPATH': self.tmp}))
+        found = os.path.dirname(self.write('found/json.py', 'raise SystemExit("found")\n'))
+        self.assertEqual((1, '', 'found\n'), self.ntn('--version', env={'PYTHONPATH': found}))
 
     @rows([  # the interpreter, the script, PATH; how hints name the program
         (PYTHON, "it's ntn.py", 'bin', 'python3 \'it\'"\'"\'s ntn.py\''),
@@ -6182,29 +5078,36 @@ class StartUpTest(ProgramCase):
         ('venv/bin/python3', 'ntn.py', 'venv/bin', 'python3 ntn.py'),
         # Out of a virtual environment that is not activated, another python3 may have no keyring.
         ('venv/bin/python3', 'ntn.py', 'other', '<tmp>/venv/bin/python3 ntn.py')])
-    def test_hints_name_the_command_that_can_be_typed_here(self, python, script, path, command):
+    def test_the_command_that_is_named_can_be_typed_here(self, python, script, path, command):
         for name in 'bin', 'venv/bin':
             os.makedirs(os.path.join(self.tmp, name))
             os.symlink(PYTHON, os.path.join(self.tmp, name, 'python3'))
-        self.write('venv/pyvenv.cfg', 'home = %s\n' % os.path.dirname(PYTHON))
-        self.write('other/python3', '', 0o755)
-        self.write("it's ntn.py", SOURCE)
-        os.symlink(self.write('ntn.py', SOURCE, 0o755), os.path.join(self.tmp, 'bin', 'ntn'))
-        code, out, err = self.run_process(
-            [os.path.join(self.tmp, python), script, 'whoami'], stdin=SOURCE,
-            env={'PATH': os.path.join(self.tmp, path), 'NOTION_API_TOKEN': None})
-        self.assertIn('Run `%s login`, or set' % command.replace('<tmp>', self.tmp), to_text(err))
+        self.write('tmp/venv/pyvenv.cfg', 'home = %s\n' % os.path.dirname(PYTHON))
+        self.write('tmp/other/python3', '', 0o755)
+        self.write("tmp/it's ntn.py", SOURCE)
+        os.symlink(self.write('tmp/ntn.py', SOURCE, 0o755), os.path.join(self.tmp, 'bin', 'ntn'))
+        python = os.path.join(self.tmp, python)
+        env, start = {'PATH': os.path.join(self.tmp, path), 'NOTION_API_TOKEN': None}, [python]
+        command = command.replace('<tmp>', self.tmp)
+        err = self.run_process(start + [script, 'whoami'], stdin=SOURCE, env=env)[2]
+        self.assertIn('Run `%s login`, or set' % command, to_text(err))
+        out = self.run_process(start + [script, 'login', '--json'], stdin=SOURCE, env=env)[1]
+        told = json.loads(to_text(out))['poll_command']
+        self.assertEqual(command + ' login poll', told)
+        self.sandbox.approve()
+        if path in ('bin', 'venv/bin') and command != 'ntn':  # which needs a program called env
+            self.assertEqual(0, self.run_process(shlex.split(told), env=env)[0])
         for name in 'bin', 'venv':
             shutil.rmtree(os.path.join(self.tmp, name))
 
     def test_an_old_python_says_what_is_needed(self):
         # It stops at the first line that it cannot parse, and prints it.
-        head, line = re.match(r'((?:.*\n)*?)(PYTHON: .*)\n', SOURCE).groups()
-        self.assertTrue(all(ord(char) < 128 for char in head + line))
+        start, line = re.match(r'((?:.*\n)*?)(PYTHON: .*)\n', SOURCE).groups()
+        self.assertTrue(all(ord(char) < 128 for char in start + line))
         self.assertRegex(line, r'"3\.6" +# or newer .*python3 ntn\.py')
         self.assertEqual(['Expr', 'Import', 'AnnAssign'],
-                         [type(each).__name__ for each in ast.parse(SOURCE).body[:3]])
-        for path in map(shutil.which, ('python2.7', 'python3.4', 'python3.5')):
+                         [type(each).__name__ for each in TREE.body[:3]])
+        for path in map(shutil.which, ('python2.7', 'python3.5')):
             if path and not subprocess.call([path, '-c', ''], stderr=subprocess.DEVNULL):
                 code, _, err = self.run_process([path, NTN, '--version'])
                 self.assertEqual((1, True), (code, to_bytes(line) in err))
@@ -6224,7 +5127,7 @@ class StartUpTest(ProgramCase):
         self.assertEqual((0, 'True False False\n', ''), self.run_python('-S', '-c', program))
         self.assertFalse(os.path.exists(self.home))
 
-    @rows(['C', 'POSIX', 'C.UTF-8'])
+    @rows(['C', 'C.UTF-8'])
     def test_non_ascii_arguments_are_utf_8_in_every_locale(self, locale):
         result = self.ntn('api', 'v1/pages/é', '-X', 'PATCH', 'ü=✔', 'q==ñ', 'X-A:ß',
                           env={'LC_ALL': locale})
@@ -6233,34 +5136,30 @@ class StartUpTest(ProgramCase):
         self.assertEqual(('/v1/pages/%C3%A9?q=%C3%B1', '{"ü":"✔"}', 'ß'.encode('utf-8')), (
             request.target, to_text(request.body), request.header('X-A').encode('latin-1')))
 
-
 class CommandLineTest(ProgramCase):
-    @rows(['', '--'])
-    def test_alone_it_shows_a_banner(self, line):
-        code, out, err = self.call(*line.split())
+    def test_alone_it_shows_a_banner(self):
+        code, out, err = self.call()
         banner = ('ntn.py %s: Notion from a terminal\n\n  ntn login              log in\n'
                   '  ntn api v1/users/me    call the API\n  ntn --help             all commands\n')
         command = out.splitlines()[2].partition(' login ')[0].strip()
         self.assertEqual((0, banner % ntn.VERSION, ''), (code, out.replace(command, 'ntn'), err))
 
-    @rows(['-V', '--version', '-V login', 'api v1/users/me -V', '-vV', '-Vv', '-hV', '-vv -V -V'])
+    @rows(['-V', '--version', '-V login', 'api v1/users/me -V', '-Vv', '-hV'])
     def test_the_version(self, line):
         self.assertRegex(ntn.VERSION, r'\A\d+\.\d+\.\d+\Z')
         self.assertEqual((0, VERSION_LINE, ''), self.call(*line.split()))
         self.assertEqual([], self.sandbox.requests)
 
     @rows([
-        ('-XPUT', 'PUT', ''), ('-X PUT', 'PUT', ''), ('-X=PUT', 'PUT', ''), ('-X put', 'PUT', ''),
+        ('-XPUT', 'PUT', ''), ('-X=PUT', 'PUT', ''), ('-X put', 'PUT', ''),
         ('--method PUT', 'PUT', ''), ('--method=PUT', 'PUT', ''), ('-ivXPUT', 'PUT', ''),
-        ('-viX PUT', 'PUT', ''), ('-vv -i -v -i -XPUT', 'PUT', ''), ('-XPUT --', 'PUT', ''),
+        ('-vv -i -v -i -XPUT', 'PUT', ''), ('-XPUT --', 'PUT', ''),
         ('--env=prod -XPUT --timeout=5', 'PUT', ''), ('--no-retry --no-retry', 'GET', ''),
-        ('-d {"a":"=b"}', 'POST', '{"a":"=b"}'), ('--data={"a":"=b"}', 'POST', '{"a":"=b"}'),
-        ('-d[]', 'POST', '[]'), ('-d@-', 'POST', '[0]'), ('-d @-', 'POST', '[0]'),
+        ('--data={"a":"=b"}', 'POST', '{"a":"=b"}'), ('-d@-', 'POST', '[0]'),
         ('-d-1', 'POST', '-1'), ('-d=-1', 'POST', '-1'), ('--data=-1', 'POST', '-1'),
         ('-- -X=1', 'POST', '{"-X":"1"}'), ('a:=-5 -5=b -XPUT', 'PUT', '{"a":-5,"-5":"b"}'),
         ('q==-X', 'GET', ''), ('-iv -- a=--', 'POST', '{"a":"--"}'),
-        ('-XGET --method PUT --env=dev --env prod', 'PUT', ''),  # the last one counts
-    ])
+        ('-XGET --method PUT --env=dev --env prod', 'PUT', '')])  # the last one counts
     def test_options_can_be_spelled_in_many_ways(self, line, method, body):
         self.sandbox.always(method, '/v1/x', Answer(204))
         code, out, err = self.call('api', 'v1/x', *line.split(),
@@ -6270,7 +5169,7 @@ class CommandLineTest(ProgramCase):
         self.assertEqual((0, 'i' in line.split('X')[0], '-v' in line or '-iv' in line),
                          (code, out.startswith('HTTP/1.1 204 '), err.startswith('> ')))
 
-    def test_options_and_inputs_mix_in_any_order(self):
+    def test_options_and_inputs_and_words_mix_in_any_order(self):
         words = [('api',), ('v1/pages/p1',), ('in_trash:=true',)]
         options = [('-X', 'PATCH'), ('--env=prod',), ('-iv',)]
         self.sandbox.send_date = False
@@ -6282,40 +5181,22 @@ class CommandLineTest(ProgramCase):
                 self.assertEqual(('PATCH', b'{"in_trash":true}'), (request.method, request.body))
         (code, out, err), = results
         self.assertEqual((0, 'HTTP/1.1 200 OK\n', '> PATCH '), (code, out[:16], err[:8]))
-
-    def test_the_words_of_a_command_need_not_stand_together(self):
-        self.assertEqual(self.call('login', 'poll', '--no-wait', '--json'),
-                         self.call('--json', 'login', '--no-wait', 'poll'))
         self.assertEqual((0, CANARY + '\n', ''), self.call(
             '--env', 'prod', 'auth', '--plain', 'token', secrets_ok=True))
 
-
-class HelpTest(ProgramCase):
     EVERYWHERE = '-v --verbose --env -h --help -V --version '
     COMMANDS = {  # with the options of each, besides those of all
-        '': '',
-        'login': '--no-browser --workspace --json',
-        'login poll': '--no-wait --json',
-        'logout': '--workspace',
-        'whoami': '--json --plain --notion-version',
-        'auth': '',
-        'auth token': '--json --plain',
-        'doctor': '--json',
-        'debug': '',
+        '': '', 'login': '--no-browser --workspace --json', 'login poll': '--no-wait --json',
+        'logout': '--workspace', 'whoami': '--json --plain --notion-version', 'auth': '',
+        'auth token': '--json --plain', 'doctor': '--json', 'debug': '', 'api ls': '--json --plain',
         'api': '-X --method -d --data --file -i --include --paginate --timeout --no-retry --spec '
-               '--docs --notion-version',
-        'api ls': '--json --plain',
-    }
+               '--docs --notion-version'}
 
-    def help(self, command):
-        """The help of a command, with `ntn` for what can be typed here."""
-        code, out, err = self.call(*command.split(), '--help')
+    @rows(sorted(COMMANDS.items()))
+    def test_help_is_found_everywhere_and_fits_and_tells_usage_purpose_and_options(
+            self, command, own):
+        code, text, err = expected = self.call(*command.split(), '--help')
         self.assertEqual((0, ''), (code, err))
-        return out.replace(re.match('usage: (.*?) (%s|COMMAND)' % command, out).group(1), 'ntn')
-
-    @rows(sorted(COMMANDS))
-    def test_help_is_found_wherever_it_is_looked_for_and_whatever_the_settings(self, command):
-        expected = self.call(*command.split(), '--help')
         for line in '%s -h', '-h %s', '--help %s', '%s --env dev -vh':
             self.assertEqual(expected, self.call(*(line % command).split()))
         for name in 'NOTION_ENV', 'NOTION_KEYRING', 'NOTION_API_VERSION', 'NOTION_BASE_URL':
@@ -6323,21 +5204,17 @@ class HelpTest(ProgramCase):
             self.assertEqual(0, self.call(env={name: ' bad'}).code)
         if command in ('auth', 'api'):
             self.assertEqual(expected, self.call(command))
-        self.assertEqual((0, [], {}), (expected.code, self.sandbox.requests, self.tree()))
-
-    @rows(sorted(COMMANDS.items()))
-    def test_help_fits_and_is_plain_and_tells_usage_and_purpose_and_options(self, command, own):
-        text = self.help(command)
+        self.assertEqual(([], {}), (self.sandbox.requests, self.tree()))
+        text = text.replace(re.match('usage: (.*?) (%s|COMMAND)' % command, text).group(1), 'ntn')
         self.assertEqual([], [line for line in text.splitlines()
                               if len(line) > 85 or line != line.rstrip()])
         self.assertRegex(text, r'\A[\n -~]+[^\n]\n\Z')  # no encoding can fail to show it
         self.assertRegex(text, r'\Ausage: ntn %s.*\n(.+\n)?\n[A-Z].*[^.]\n\n' % command)
-        lines = re.findall(r'^ +(-.*?)(?:  |$)', text, re.M)
-        self.assertEqual(sorted((self.EVERYWHERE + own).split()),
-                         sorted(re.findall(r'-[\w-]+', ' '.join(lines))))
+        self.assertEqual(sorted((self.EVERYWHERE + own).split()), sorted(re.findall(
+            r'-[\w-]+', ' '.join(re.findall(r'^ +(-.*?)(?:  |$)', text, re.M)))))
 
     def test_help_names_every_command_and_variable_and_exit_code(self):
-        text = self.help('')
+        text = self.call('--help').out
         self.assertIn('\n\nNotion login and authenticated Notion API calls from a terminal\n', text)
         listed = re.findall(r'^  ([a-z][a-z ]*?)  ', text.partition('\ncommands:\n')[2], re.M)
         self.assertEqual(set(self.COMMANDS) - {''}, set(listed))
@@ -6348,14 +5225,14 @@ class HelpTest(ProgramCase):
                      'NO_COLOR TERM BROWSER DISPLAY WAYLAND_DISPLAY SSH_CONNECTION SSL_CERT_FILE '
                      'HTTP_PROXY HTTPS_PROXY ALL_PROXY NO_PROXY').split():
             self.assertRegex(variables, r'(^|[\s,])%s\b' % name)
-        codes = text.partition('\nexit codes: ')[2]
-        self.assertEqual('0 1 2 4 5 8 130'.split(), re.findall(r'\d+', codes))
+        self.assertEqual('0 1 2 4 5 8 130'.split(),
+                         re.findall(r'\d+', text.partition('\nexit codes: ')[2]))
 
     def test_every_example_shown_anywhere_works_in_zsh_too(self):
         self.store_login()
-        with open(os.path.join(HERE, 'README.md'), encoding='utf-8') as file:
-            texts = [ntn.__doc__, file.read()] + list(map(self.help, self.COMMANDS))
-        text = '\n'.join(texts).replace('\\\n', ' ')
+        texts = [self.call(*command.split(), '--help').out.replace(ntn.own_command(), 'ntn')
+                 for command in self.COMMANDS]
+        text = '\n'.join([ntn.__doc__, README] + texts).replace('\\\n', ' ')
         examples = sorted(set(re.findall(
             r'^ +(?:\$ )?(.* \| |)(?:ntn|python3 (?:-m ntn|ntn\.py)) +(.*)', text, re.M)))
         self.assertLess(12, len(examples))
@@ -6372,11 +5249,9 @@ class HelpTest(ProgramCase):
                     self.assertEqual((0, ''), (result.code, result.err))
 
     def test_the_output_that_the_readme_shows_is_what_is_printed(self):
-        with open(os.path.join(HERE, 'README.md'), encoding='utf-8') as file:
-            shown = re.search(r'\n    \$ python3 ntn.py login\n((?:    .*\n|\n)+?)\n    \$ ',
-                              file.read()).group(1)
-        home = os.path.join(self.dir, 'ann')
-        os.mkdir(home)
+        shown = re.search(r'\n    \$ python3 ntn.py login\n((?:    .*\n|\n)+?)\n    \$ ',
+                          README).group(1)
+        home = os.path.dirname(self.write('ann/x'))
         terminal = self.terminal('login', env={
             'NOTION_HOME': None, 'HOME': home, 'NO_COLOR': '1', 'BROWSER': 'true',
             'NOTION_API_TOKEN': None})
@@ -6387,16 +5262,15 @@ class HelpTest(ProgramCase):
         self.assertEqual(re.sub('(?m)^    ', '', shown), output.replace(
             self.sandbox.origin, 'https://app.notion.com').replace(home, '/home/ann'))
 
-
 class EndingTest(ProgramCase):
     def check_clean(self, text, secrets_ok=False):
         trace = 'Traceback (most recent call last):'
         super().check_clean(text.replace(trace, '') if self.env.get('NTN_DEBUG') == '1' else text,
                             secrets_ok)
 
-    @rows(zip([ValueError('\x1b[2J ' + CANARY), OSError(28, CANARY), KeyError(),
-               MemoryError(), type('Odd', (Exception,), {'__str__': None})(), ValueError(CANARY)],
-              [None, '', '0', None, '', '1']))
+    @rows(zip([ValueError('\x1b[2J ' + CANARY), OSError(28, CANARY), MemoryError(),
+               type('Odd', (Exception,), {'__str__': None})(), ValueError(CANARY)],
+              [None, '', '0', None, '1']))
     def test_an_unforeseen_error_is_one_line_and_a_traceback_only_on_request(self, error, debug):
         def fail(seconds):
             raise error
@@ -6411,8 +5285,6 @@ class EndingTest(ProgramCase):
             result._replace(err=mark + said))
         self.assertRegex(trace, r'\ATraceback \(most recent call last\):\n  File "(?s:.*)\n'
                          r'ValueError: .redacted.\n\Z' if debug == '1' else r'\A\Z')
-
-    # Ctrl-C -----------------------------------------------------------------------------------
 
     @staticmethod
     def interrupt(request, handler):
@@ -6432,13 +5304,28 @@ class EndingTest(ProgramCase):
          'login poll --no-wait'], ['interrupt', 'interrupt_midway']))
     def test_ctrl_c_during_any_request_is_130(self, line, answer):
         self.store_login()
-        self.write_state(PENDING, {'sessionId': 'sess-canary-1', 'issuedAt': int(time.time())})
-        for method, path in (('GET', '/v1/users/me'), ('GET', '/openapi.json'),
-                             ('POST', '/api/v3/workersCliLoginInit'),
-                             ('POST', '/api/v3/workersCliLoginRedeem')):
+        self.store_pending()
+        for method, path in (('GET', '/v1/users/me'), ('GET', '/openapi.json'), ('POST', INIT),
+                             ('POST', REDEEM)):
             self.sandbox.on(method, path, getattr(self, answer))
-        err = 'The login is still pending: run `ntn login poll` to finish it.\n' * ('poll' in line)
-        self.assertEqual((130, err), self.call(*line.split(), env={'NOTION_API_TOKEN': None})[::2])
+        self.assertEqual((130, (PENDING_STILL + '\n') * ('poll' in line)),
+                         self.call(*line.split(), env={'NOTION_API_TOKEN': None})[::2])
+
+    def answer_later(self):
+        """Let GET v1/x wait: an event that it has come, and one that lets the answer go."""
+        asked, release = threading.Event(), threading.Event()
+
+        def answer(request, handler):
+            asked.set()
+            return hang(release, Answer(200, '{}'))
+        self.sandbox.always('GET', '/v1/x', answer)
+        return asked, release
+
+    @staticmethod
+    def before(code):
+        """A prefix for `spawn`: this runs in the process before ntn.py does."""
+        return [sys.executable, '-I', '-S', '-c',
+                'import os, sys\n%s\nos.execv(sys.argv[1], sys.argv[1:])' % code]
 
     def test_ctrl_c_on_a_terminal_kills_the_process_on_a_line_of_its_own(self):
         asked, _ = self.answer_later()
@@ -6457,50 +5344,28 @@ class EndingTest(ProgramCase):
         self.assertEqual((b'{}\n', b''), process.communicate(timeout=30))
 
     def test_ctrl_c_before_the_program_has_begun_kills_it_silently(self):
-        self.write('json.py', 'import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n')
+        self.write('tmp/json.py', 'import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n')
         self.assertEqual((-signal.SIGINT, '', ''),
                          self.ntn('whoami', env={'PYTHONPATH': self.tmp}))
 
-    def answer_later(self):
-        """Let GET v1/x wait: an event that it has come, and one that lets the answer go."""
-        asked, release = threading.Event(), threading.Event()
-
-        def answer(request, handler):
-            asked.set()
-            return hang(release, Answer(200, '{}'))
-        self.sandbox.always('GET', '/v1/x', answer)
-        return asked, release
-
-    @staticmethod
-    def before(code):
-        """A prefix for `spawn`: this runs in the process before ntn.py does."""
-        return [sys.executable, '-I', '-S', '-c',
-                'import os, sys\n%s\nos.execv(sys.argv[1], sys.argv[1:])' % code]
-
-    # Streams ----------------------------------------------------------------------------------
-
-    FULL = 'Cannot write to standard output: No space left on device.'
-    CLOSED = 'Standard output is closed, so the result has nowhere to go.'
+    CLOSED = 'error: Standard output is closed, so the result has nowhere to go.\n'
+    FULL = 'error: Cannot write to standard output: No space left on device.\n'
 
     @rows([('1', '--version', 1, CLOSED), ('1', 'api v1/users/me', 1, CLOSED),
            ('1', 'whoami', 1, CLOSED), ('2', 'xyzzy', 2, ''), ('2', 'api v1/users/me', 0, ''),
-           ('012', 'api v1/users/me', 1, ''), ('0', 'api v1/users/me', 0, '')])
-    def test_streams_that_are_closed(self, descriptors, line, code, message):
-        result = self.ntn(*line.split(), stdin=None, prefix=self.before(
-            'for each in %r: os.close(int(each))' % descriptors))
-        self.assertEqual((code, 'error: %s\n' % message if message else '', code == 0),
-                         (result.code, result.err, bool(result.out)))
-
-    @rows([('stdout', '--version', 1, FULL), ('stdout', 'whoami', 1, FULL),
-           ('stdout', 'api v1/users/me', 1, FULL), ('stderr', 'xyzzy', 2, None)])
-    def test_streams_that_are_full(self, stream, line, code, message):
-        if not os.path.exists('/dev/full'):
+           ('012', 'api v1/users/me', 1, ''), ('0', 'api v1/users/me', 0, ''),
+           ('stdout', '--version', 1, FULL), ('stdout', 'whoami', 1, FULL),
+           ('stdout', 'api v1/users/me', 1, FULL), ('stderr', 'xyzzy', 2, '')])
+    def test_streams_that_are_closed_or_full(self, stream, line, code, message):
+        if not stream.isdigit() and not os.path.exists('/dev/full'):
             self.skipTest('there is no /dev/full here')
-        with open('/dev/full', 'wb') as full:
-            process = self.spawn(*line.split(), stdin=subprocess.DEVNULL, **{stream: full})
+        where = {} if stream.isdigit() else {stream: self.enter(open('/dev/full', 'wb'))}
+        closed = stream if stream.isdigit() else ''
+        process = self.spawn(*line.split(), prefix=self.before(
+            'for each in %r: os.close(int(each))' % closed), stdin=subprocess.DEVNULL, **where)
         out, err = process.communicate(timeout=30)
-        self.assertEqual((code, message and to_bytes('error: %s\n' % message)),
-                         (process.returncode, err))
+        self.assertEqual((code, to_bytes(message), code == 0),
+                         (process.returncode, err or b'', bool(out)))
 
     @rows(['--help', 'api v1/users/me', 'whoami', 'auth token', 'debug', 'doctor', 'api ls'])
     def test_a_reader_that_has_seen_enough_is_no_failure(self, line):
@@ -6518,12 +5383,9 @@ class EndingTest(ProgramCase):
         process.stdout.close()
         self.assertEqual((b'', 0), (process.stderr.read(), process.wait(20)))
 
-    @rows([os.O_RDONLY, os.O_WRONLY])  # nohup gives one that can only be written to
-    def test_dev_null_is_no_body(self, mode):
-        stdin = os.open(os.devnull, mode)
-        self.addCleanup(os.close, stdin)
-        self.assertEqual((0, ''), self.ntn('api', 'v1/users/me', stdin=stdin)[::2])
-
+    def test_a_dev_null_that_can_only_be_written_to_is_no_body(self):  # as nohup gives it
+        with open(os.devnull, 'wb') as stdin:
+            self.assertEqual((0, ''), self.ntn('api', 'v1/users/me', stdin=stdin)[::2])
 
 class PythonTest(ProgramCase):
     """`import ntn`, and what it offers. Whatever happens, nothing is printed."""
@@ -6561,9 +5423,11 @@ class PythonTest(ProgramCase):
                 self.assertEqual(0, ntn.main(argv))
             self.assertTrue(out.getvalue().startswith(start))
 
-    def test_a_response_has_status_headers_body_and_json(self):
+    def test_a_response_has_status_headers_body_and_json_and_an_error_what_the_api_said(self):
+        error = Answer.error(404, 'object_not_found', 'Gone.')
         self.sandbox.on('GET', '/v1/x', Answer(200, 'no JSON'), Answer(
             201, ' {"a": 1.5}', [('X-A', '1'), ('x-a', '2')], encoding='gzip'))
+        self.sandbox.on('POST', '/v1/x', error, cut())
         self.assertEqual(('The answer is not JSON (200 OK).', '', 5),
                          self.python(self.request('GET', 'v1/x').json))
         response = self.request('GET', 'v1/x')
@@ -6571,17 +5435,12 @@ class PythonTest(ProgramCase):
                          (response.status, response.body, response.json(),
                           response.headers.get_all('X-A'), response.headers['content-type']))
         self.assertEqual('<Response 201 application/json, 11 bytes>', repr(response))
-
-    def test_an_error_tells_what_the_api_said(self):
-        error = Answer.error(404, 'object_not_found', 'Gone.')
-        self.sandbox.on('POST', '/v1/x', error, cut())
         for expected in (404, 'object_not_found', REQUEST_ID, error.body), (None,) * 4:
             self.request('POST', 'v1/x')
             self.assertEqual(expected, (self.error.status, self.error.api_code,
                                         self.error.request_id, self.error.body))
 
-    @rows([  # arguments; what is sent of them: method, target, body
-        (['GET', 'v1/x'], {}, 'GET', '', None),
+    @rows([  # arguments; what is sent of them: method, target, body, Authorization, version
         (['get', '/v1/x'], {'query': [('b', '1 &'), ('a', '\xe9'), ('b', '')]}, 'GET',
          '?b=1%20%26&a=%C3%A9&b=', None),
         (['GET', 'v1/x?a=b'], {'query': {'c': 5, 'd': True}}, 'GET', '?a=b&c=5&d=true', None),
@@ -6591,8 +5450,7 @@ class PythonTest(ProgramCase):
         (['PATCH', 'v1/x', {}], {}, 'PATCH', '', b'{}'),
         (['POST', 'v1/x', False], {}, 'POST', '', b'false'),
         (['POST', 'v1/x', b'{"a" : 1.10}'], {}, 'POST', '', b'{"a" : 1.10}'),
-        (['DELETE', 'v1/x'], {'timeout': 5}, 'DELETE', '', None),
-    ])
+        (['DELETE', 'v1/x'], {'timeout': 5}, 'DELETE', '', None)])
     def test_what_is_given_is_what_is_sent(self, args, options, method, query, body):
         self.sandbox.on(method, '/v1/x', Answer(200, 'done'))
         self.assertEqual(b'done', self.request(*args, **options).body)
@@ -6608,12 +5466,10 @@ class PythonTest(ProgramCase):
         ({'NOTION_API_TOKEN': None}, {}, 'Bearer ntn_canary_stored', '2026-03-11'),
         ({}, {'token': 'ntn_canary_stored'}, 'Bearer ntn_canary_stored', '2026-03-11'),
         ({'NOTION_API_VERSION': '2022-06-28'}, {}, 'Bearer ' + CANARY, '2022-06-28'),
-        ({}, {'headers': [('notion-version', '2025-09-03'), ('Authorization', 'Bearer x')]},
-         'Bearer x', '2025-09-03'),
         # As on the command line, no token is looked up then.
-        ({'NOTION_API_TOKEN': None, 'NOTION_HOME': '/dev/null/none'},
-         {'headers': {'Authorization': 'Bearer x'}}, 'Bearer x', '2026-03-11'),
-    ])
+        ({'NOTION_API_TOKEN': None, 'NOTION_HOME': '/dev/null/none'}, {'headers': [
+            ('notion-version', '2025-09-03'), ('Authorization', 'Bearer x')]},
+         'Bearer x', '2025-09-03')])
     def test_headers_replace_the_defaults_and_a_token_the_stored_one(
             self, env, options, token, version):
         self.store_login()
@@ -6629,8 +5485,8 @@ class PythonTest(ProgramCase):
         (5, ['GET', 'v1/../x'], {}), (5, ['GET', 'https://elsewhere.invalid/v1/x'], {}),
         (4, ['GET', 'v1/x'], {'token': 'ntn_x\r\nX-B: 1'}), (4, ['GET', 'v1/x'], {'token': ''}),
         (1, ['POST', 'v1/x', object()], {}), (1, ['POST', 'v1/x', float('nan')], {}),
-        (2, ['GET /v1/y HTTP/1.1\r\nX:', 'v1/x'], {}), (2, ['', 'v1/x'], {}),
-        (2, [None, 'v1/x'], {}), (2, ['GET', None], {}), (2, ['GET', b'v1/x'], {}),
+        (2, ['GET /v1/y HTTP/1.1\r\nX:', 'v1/x'], {}), (2, [None, 'v1/x'], {}),
+        (2, ['GET', None], {}), (2, ['GET', b'v1/x'], {}),
         (5, ['GET', 'v1/x'], {'query': {'a': '\udcff'}}),
     ] + [(2, ['GET', 'v1/x'], {name: value}) for name, value in [
         ('query', None), ('query', ['id']), ('query', [('a', None)]), ('query', [('a', b'x')]),
@@ -6654,9 +5510,6 @@ class PythonTest(ProgramCase):
     @rows([
         (Answer.error(400, 'validation_error', 'No.'), {},
          'Public API request failed (400 Bad Request validation_error): No.<id>', '', 5),
-        (Answer.error(429, 'rate_limited', 'Slow.', [('Retry-After', '61')]), {},
-         'Public API request failed (429 Too Many Requests rate_limited): Slow.<id>',
-         'The server asks to wait 61 s.', 5),
         (Answer.error(401, 'unauthorized', 'x'), {'token': 'ntn_x'},
          'Public API request failed: API token is invalid.<id>',
          'The token came from the `token` argument. Set it to a valid one.', 4),
@@ -6666,9 +5519,7 @@ class PythonTest(ProgramCase):
          'Check NOTION_API_BASE_URL.', 5),
         (Answer(200, 'ab', length=3), {}, 'The connection to <peer> broke off (1 byte missing).',
          'Try again.', 5),
-        (None, {'env': {'NOTION_API_TOKEN': None}}, 'Not logged in.',
-         'Run `ntn login`, or set NOTION_API_TOKEN.', 4),
-    ])
+        (None, {'env': {'NOTION_API_TOKEN': None}}, 'Not logged in.', LOG_IN, 4)])
     def test_failures_are_errors_with_hint_and_code(self, answer, options, message, hint, code):
         self.sandbox.on('POST', '/v1/x', answer)
         message = message.replace('<id>', '\n  request id: ' + REQUEST_ID)
@@ -6684,7 +5535,6 @@ class PythonTest(ProgramCase):
         self.sandbox.results = [{'n': number, 'f': 1.5, 'l': [None, '\xe9']}
                                 for number in range(250)]
         for args in (['GET', 'v1/blocks/x/children'], ['post', 'v1/search'],
-                     ['POST', 'v1/search', {'page_size': 7}],
                      ['POST', 'v1/search', b'{"page_size": 50}']):
             self.sandbox.requests.clear()
             results = self.paginate(*args)
@@ -6708,16 +5558,14 @@ class PythonTest(ProgramCase):
                 counts.append(len(self.sandbox.requests))
             results.close()
             return counts
-        self.sandbox.on('GET', '/v1/x', *[Answer.json({
-            'results': [1, 2], 'next_cursor': cursor, 'has_more': True}) for cursor in 'cd'])
+        self.sandbox.on('GET', '/v1/x', page([1, 2], 'c'), page([1, 2], 'd'))
         with warnings.catch_warnings():
             warnings.simplefilter('error')
             self.assertEqual([0, 1, 1, 2], self.python(consume))
 
     def test_paginate_retries_and_its_failure_names_the_cursor(self):
         self.sandbox.on('GET', '/v1/x', Answer.error(429, 'c', 'm', [('Retry-After', '2')]),
-                        Answer.json({'results': [1], 'next_cursor': 'c', 'has_more': True}),
-                        Answer.error(400, 'validation_error', 'No.'))
+                        page([1], 'c'), Answer.error(400, 'validation_error', 'No.'))
         seen = []
         self.python(lambda: seen.extend(ntn.paginate('GET', 'v1/x')))
         self.assertEqual(([1], [2], 400), (seen, self.clock.sleeps, self.error.status))
@@ -6734,15 +5582,14 @@ class PythonTest(ProgramCase):
                    'try:\n    ntn.request("GET", "v1/pages/missing")\n'
                    'except ntn.CliError as error:\n    sys.exit(40 + error.code)\n' % HERE)
         self.assertEqual((45, '', ''), self.run_python('-c', program))
+
 # ---- The sandbox ---------------------------------------------------------------------------------
 
 class SandboxTest(Case):
-    SIZE, CURSOR = 'a number from 1 to 100', 'a cursor that was given out'
-
     def ask(self, method, url, body=None, version='2026-03-11'):
         """(status, text) of the answer to a request that is not ntn.py's."""
         self.sandbox.valid_tokens.add(CANARY)
-        host = urllib.parse.urlsplit(url).netloc or self.sandbox.origin.partition('//')[2]
+        host = urllib.parse.urlsplit(url).netloc or self.peer
         with contextlib.closing(http.client.HTTPConnection(host)) as connection:
             connection.request(method, url, body, {'Notion-Version': version,
                                                    'Authorization': 'Bearer ' + CANARY})
@@ -6767,9 +5614,9 @@ class SandboxTest(Case):
         url = json.loads(self.ntn('login', '--no-browser', '--json', env=env).out)['url']
         self.assertEqual((200, '✔ Approved', []), self.look(url, 'decision=approve')[:3])
         self.assertEqual(0, self.ntn('login', 'poll', env=env).code)
-        for code, argv in ((0, 'v1/search query=roadmap'), (5, 'v1/pages/missing'),
+        for code, line in ((0, 'v1/search query=roadmap'), (5, 'v1/pages/missing'),
                            (5, 'v1/errors/503 --no-retry'), (5, 'v1/rate-limited --no-retry')):
-            self.assertEqual(code, self.ntn('api', *argv.split(), env=env).code)
+            self.assertEqual(code, self.ntn('api', *line.split(), env=env).code)
         process.send_signal(number)
         out, err = process.communicate(timeout=10)
         self.assertEqual((0, '', SANDBOX_HELP % ' '.join(env) + '\n\n'),
@@ -6779,45 +5626,38 @@ class SandboxTest(Case):
     @rows([  # what was done there, what is shown then, with which buttons and which words
         ('', 'Log in to ntn.py?', ['approve', 'deny'], 'Globex &amp; &lt;b&gt;</select>'),
         ('decision=approve&workspace=2', '✔ Approved', [], '<b>Globex &amp; &lt;b&gt;</b>'),
-        ('decision=approve poll', '✔ Approved', [], 'to the workspace <b>Acme</b>'),
         ('decision=deny', 'Denied', [], 'ntn.py gets no access'),
         ('wait', 'Too late', [], 'has expired')])
-    def test_the_page_asks_once_and_says_what_became_of_it(self, steps, heading, buttons, words):
+    def test_the_page_asks_once_and_says_what_became_of_it(self, step, heading, buttons, words):
         clock = self.fake_clock()
         self.sandbox.workspaces.append(('2', 'Globex & <b>'))
         url = json.loads(self.call('login', '--no-browser', '--json', clock=clock).out)['url']
-        for step in steps.split():
-            if step == 'poll':
-                self.assertEqual(0, self.call('login', 'poll', clock=clock).code)
-            elif step == 'wait':
-                clock.sleep(600)
-            else:
-                self.assertEqual((200, heading, buttons), self.look(url, step)[:3])
+        if step == 'wait':
+            clock.sleep(600)
+        elif step:
+            self.assertEqual((200, heading, buttons), self.look(url, step)[:3])
         found = self.look(url)
         self.assertEqual((200, heading, buttons), found[:3])
         self.assertIn(words, found[3])
         if not buttons:  # a second decision is none
             self.assertEqual((409, *found[1:]), self.look(url, 'decision=approve'))
+        unknown = self.look(url.partition('=')[0] + '=%3Cb%3E', 'decision=approve')
+        self.assertEqual((404, 'Unknown code', []), unknown[:3])
+        self.assertIn('the code &lt;b&gt;.', unknown[3])
 
-    def test_the_page_of_an_unknown_code_is_harmless(self):
-        found = self.look('/workers/cli-login?verificationCode=%3Cb%3E', 'decision=approve')
-        self.assertEqual((404, 'Unknown code', []), found[:3])
-        self.assertIn('the code &lt;b&gt;.', found[3])
-
-    @rows([('GET', 'errors/abc', '', 'path.status', 'a number from 400 to 599', '"abc"'),
-           ('GET', 'blocks/x/children?page_size=a', '', 'query.page_size', SIZE, '"a"'),
-           ('GET', 'blocks/x/children?start_cursor=a', '', 'query.start_cursor', CURSOR, '"a"'),
-           ('POST', 'search', '{"start_cursor": 5}', 'body.start_cursor', CURSOR, '5'),
-           ('POST', 'search', '{"page_size": "5"}', 'body.page_size', SIZE, '"5"'),
-           ('POST', 'search', '{"page_size": 101}', 'body.page_size', SIZE, '101'),
-           ('POST', 'search', '{"query": []}', 'body.query', 'a string', '[]'),
-           ('POST', 'search', '{"filter": {}}', 'body.filter.property', 'defined', 'undefined'),
-           ('PATCH', 'pages/x', '{"archived": true}', 'body.archived', 'not present', 'true')])
-    def test_it_refuses_what_notion_refuses(self, method, path, body, where, should, value):
-        expected = Answer.error(400, 'validation_error', (
-            '%s failed validation: %s should be %s, instead was `%s`.' % (
-                where.partition('.')[0], where, should, value)))
-        self.assertEqual((400, to_text(expected.body)), self.ask(method, '/v1/' + path, body))
+    @rows([('GET', 'errors/abc', None, 'path.status'),
+           ('GET', 'blocks/x/children?page_size=a', None, 'query.page_size'),
+           ('GET', 'blocks/x/children?start_cursor=a', None, 'query.start_cursor'),
+           ('POST', 'search', {'page_size': 101}, 'body.page_size'),
+           ('POST', 'search', {'query': []}, 'body.query'),
+           ('POST', 'search', {'filter': {}}, 'body.filter.property'),
+           ('PATCH', 'pages/x', {'archived': True}, 'body.archived')])
+    def test_it_refuses_what_notion_refuses(self, method, path, body, where):
+        status, text = self.ask(method, '/v1/' + path, body and json.dumps(body))
+        error = json.loads(text)
+        self.assertEqual((400, 'validation_error'), (status, error['code']))
+        self.assertTrue(error['message'].startswith('%s failed validation: %s should be ' % (
+            where.partition('.')[0], where)), error)
 
     def test_it_keeps_and_finds_what_it_is_given(self):
         def api(method, path, version='2026-03-11', **fields):
@@ -6836,73 +5676,9 @@ class SandboxTest(Case):
         listed = api('GET', blocks + '?page_size=100')['results']
         self.assertEqual((['divider', 'paragraph', 'paragraph'], added, ['Plan', None]), (
             [each['type'] for each in listed], listed[1:], titles(query='plan')))
-        self.assertEqual(added[0], api('GET', 'blocks/' + added[0]['id']))
         changed = api('PATCH', 'pages/' + page['id'], '2025-09-03', archived=True)
         self.assertEqual((dict(page, in_trash=True), [None]), (changed, titles(query='plan')))
 
-    def test_a_fault_of_its_own_is_told_to_both_sides(self):
-        self.sandbox.results, self.sandbox.verbose = 5, True
-        with contextlib.redirect_stderr(io.StringIO()) as told:
-            self.assertEqual(500, self.ask('POST', '/v1/search')[0])
-        self.assertEqual(self.sandbox.errors, [told.getvalue()[:-1]])
-        self.sandbox.errors.clear()
-
-
-class Browser(Case):
-    """`ntn login` and headless Chromium, driven by the chromedriver that NTN_TEST_BROWSER names."""
-    FLAGS = ('--headless --no-sandbox --disable-gpu --no-first-run --disable-background-networking '
-             '--disable-component-update --disable-sync --user-data-dir=')
-
-    def setUp(self):
-        if not os.environ.get('NTN_TEST_BROWSER'):
-            self.skipTest('NTN_TEST_BROWSER does not name a chromedriver')
-        super().setUp()
-        driver = subprocess.Popen(
-            [os.environ['NTN_TEST_BROWSER'], '--port=0'], env=self.environ({'HOME': self.dir}),
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)
-        self.addCleanup(reap, driver)
-        self.addCleanup(os.killpg, driver.pid, signal.SIGKILL)  # the browser is of its group
-        line = next(line for line in driver.stdout if b'successfully on port' in line)
-        self.driver = 'http://127.0.0.1:%d/session' % int(re.findall(rb'\d+', line)[-1])
-        options = {'args': (self.FLAGS + os.path.join(self.dir, 'profile')).split()}
-        session = self.drive('', capabilities={'alwaysMatch': {'goog:chromeOptions': options}})
-        self.driver += '/' + session['sessionId']
-
-    def drive(self, command, **parameters):
-        """Have WebDriver do something; its answer."""
-        data = to_bytes(json.dumps(parameters))
-        with urllib.request.urlopen(self.driver + command, data, timeout=60) as answer:
-            return json.loads(to_text(answer.read()))['value']
-
-    def run_script(self, expression):
-        return self.drive('/execute/sync', script='return ' + expression, args=[])
-
-    def click(self, selector):
-        element = self.drive('/element', using='css selector', value=selector)
-        self.drive('/element/%s/click' % next(iter(element.values())))
-
-    @rows([('approve', 0, '✔ Approved', '✔ Logged in to workspace Acme\n'),
-           ('deny', 4, 'Denied', 'error: The login was refused')])
-    def test_a_login_is_decided_on_the_page(self, decision, code, heading, told):
-        terminal = self.terminal('login', env={'BROWSER': 'true', 'NO_COLOR': '1'})
-        terminal.expect('Waiting')
-        url = re.search(r'http://\S+', terminal.output).group()
-        for width in 1280, 390:
-            self.drive('/goog/cdp/execute', cmd='Emulation.setDeviceMetricsOverride', params={
-                'width': width, 'height': 800, 'deviceScaleFactor': 1, 'mobile': width < 500})
-            self.drive('/url', url=url)
-            self.assertEqual([width, width], self.run_script(
-                '[innerWidth, document.documentElement.scrollWidth]'))
-        shown = self.run_script('document.querySelector("code").innerText')
-        self.assertRegex(terminal.output, r'(?m)^\s*%s$' % re.escape(shown))
-        self.click('[value=%s]' % decision)
-        deadline = time.monotonic() + 30
-        while (self.run_script('document.querySelector("h1")?.innerText') != heading
-               and time.monotonic() < deadline):
-            time.sleep(0.05)
-        self.assertEqual(heading, self.run_script('document.querySelector("h1").innerText'))
-        self.assertEqual(code, terminal.wait(30), terminal.output)
-        self.assertIn(told, terminal.output)
 # ---- Fuzz ----------------------------------------------------------------------------------------
 #
 # Cases are drawn by chance and held against what DESIGN says of them. A case is a line: its kind,
@@ -6914,13 +5690,11 @@ BODY_PATH = re.compile(r'(\[[^\]]*\]|[^][.]+)(\[[^\]]*\]|\.[^][.]+|(?<=\])[^][.]
 HEADER = re.compile(r"(?!(host|content-length|transfer-encoding):)[a-z0-9!#$%&'*+.^_`|~-]+:"
                     r'[\t -~\x80-\U0010ffff]*', re.IGNORECASE)
 
-
 def read_json(text):
     """Its value, in which a number is ('number', TEXT); ValueError if it is not JSON."""
     def keep(number):
         return 'number', number
     return json.loads(text, parse_int=keep, parse_float=keep, parse_constant=int)  # int() refuses
-
 
 def read_inputs(inputs):
     """DESIGN 9 as read by someone who has not seen ntn.py: (headers, query, body or GAP), or None
@@ -6944,7 +5718,6 @@ def read_inputs(inputs):
         return None
     return headers, query, body
 
-
 def put(node, path, value):
     """The node, with this value where the path leads; '' in a path appends."""
     if not path:
@@ -6962,7 +5735,6 @@ def put(node, path, value):
     node[key] = put(node[key] if is_index else node.get(key, GAP), path[1:], value)
     return node
 
-
 def change(chance, data, pieces):
     """The text or the bytes, with some of these pieces in it, or with its own elsewhere."""
     for _ in range(chance.choice([1, 1, 2, 3])):
@@ -6971,19 +5743,15 @@ def change(chance, data, pieces):
         data = data[:at] + piece + data[at + chance.choice([0, 1, len(piece), 20]):]
     return data
 
-
 def change_value(chance, value):
     """The JSON value, with an odd one somewhere in it, as a key or as a value."""
-    odd = chance.choice([None, True, 0, -1, 1.5, 1e300, 10 ** 30, '', 'é\x1b\n', '\ud800', '../x',
-                         [], {}, [{}], {'': 1}, 'Acme', 'pending', WORKSPACE,
-                         WORKSPACE.replace('-', '')])
     if not value or not isinstance(value, dict) or chance.random() < 0.2:
-        return odd
+        return chance.choice([None, True, 0, -1, 1.5, 1e300, 10 ** 30, '', 'é\x1b\n', '\ud800',
+                              '../x', [], {}, [{}], {'': 1}, 'Acme', 'pending', WORKSPACE])
     key = chance.choice(list(value))
     if chance.random() < 0.2:
-        return {str(odd) if each == key else each: value[each] for each in value}
+        return {'é.\n' if each == key else each: value[each] for each in value}
     return dict(value, **{key: change_value(chance, value[key])})
-
 
 class Fuzz(ApiCase):
     FOUND = [
@@ -6991,8 +5759,7 @@ class Fuzz(ApiCase):
         ('sent', 'Authorization:\xa0'),
         ('answer', 'api v1/x --paginate',
          b'HTTP/1.1 200 OK\r\n\r\n{"results": [], "next_cursor": "\\ud800"}'),
-        ('state', 'logout', b'[' * 9999, None, b'{"another": "ntn_canary_other"}', None),
-    ]
+        ('state', 'logout', b'[' * 9999, None, b'{"another": "ntn_canary_other"}', None)]
     COUNTS = {'inputs': 3000, 'sent': 100, 'url': 3000, 'answer': 80, 'cut': 60, 'state': 80}
 
     @rows(FOUND)
@@ -7042,23 +5809,24 @@ class Fuzz(ApiCase):
                 case = before + after
         return case
 
-    # Inputs: the arguments after PATH
+    # Inputs: the arguments after PATH. `sent` is the same, all the way to the server.
 
     STARTS = 'a a a a b b b [b] é 0 [0] [] .a X-A'.split()
-    STEPS = '.a|.b|[b]|[b]|[0]|.0|[1]|[007]|[99]|[]|[]|[Due: x]|[v1.0]|[:=]|[٣]|[ ]|.²|c|[10000]'
+    STEPS = ('.a|.b|[b]|[b]|[0]|.0|[1]|[007]|[99]|[]|[]|[Due: x]|[v1.0]|[:=]|[٣]|[ ]|.²|c|[10000]'
+             ).split('|')
     ENDS = ('= =x =x == ==é ===x =:=1 =[x] :=1 :=1.10 :=-0e9 :=1e999 :=null :=true :=[1] '
             ':={"a":2} :=[{"b":[]}] :={} :="\\ud800" :="\x7f" := :=[ :=NaN :=-Infinity :=01 :x'
             ).split()
-    NAMES = "X-A x-a Authorization accept Notion-Version Host Content-Length !#$%&'*+-.^_`|~"
+    NAMES = "X-A x-a Authorization accept Notion-Version Host Content-Length !#$%&'*+-^_`|~".split()
     VALUES = 'x|y|z|a b|\t| |:|=|é|\xa0|\u3000|\x85||\x7f|\n'.split('|')
     ODD = list('ab01.:=" \t-{}[],\\é漢\0\n\x1b\udcff')
 
     def draw_inputs(self, chance):
         def draw_input():
-            steps = chance.choices(self.STEPS.split('|'), k=chance.choice([0, 1, 1, 2]))
+            steps = chance.choices(self.STEPS, k=chance.choice([0, 1, 1, 2]))
             text = chance.choice(self.STARTS) + ''.join(steps) + chance.choice(self.ENDS)
             if chance.random() < 0.2:
-                text = chance.choice(self.NAMES.split()) + ':' + chance.choice(self.VALUES) * 2
+                text = chance.choice(self.NAMES) + ':' + chance.choice(self.VALUES) * 2
             return change(chance, text, self.ODD) if chance.random() < 0.1 else text
         return tuple(draw_input() for _ in range(chance.randrange(1, 4)))
 
@@ -7133,7 +5901,7 @@ class Fuzz(ApiCase):
         'next_cursor': None, 'id': 'b', 'name': 'CLI', 'type': 'bot', 'bot': {
             'workspace_id': WORKSPACE, 'owner': {'type': 'user', 'user': {
                 'id': 'a', 'name': 'Ann', 'type': 'person', 'person': {'email': 'ann@x.example'}}}},
-        'paths': {'/v1/users/me': {'get': describe('Who am I?', 'Users', 'get-self', 'get-self')}}}
+        'paths': {'/v1/users/me': {'get': describe('Who am I?', 'Users', 'get-self')}}}
     FORMS = [{}, {'chunked': 9}, {'encoding': 'gzip'}, {'encoding': 'gzip', 'chunked': 40}] * 2 + [
         {'status': status, 'headers': [('Retry-After', '1'), ('Location', 'https://x.example/y')]}
         for status in (302, 307, 400, 401, 403, 404, 429, 500)]
@@ -7156,7 +5924,7 @@ class Fuzz(ApiCase):
 
     def check_answer(self, command, data):
         self.sandbox.choose_answer = lambda request: raw(data)
-        self.write_state(PENDING, {'sessionId': 'session', 'issuedAt': 1767225600})
+        self.store_pending(1767225600)
         self.check_end(self.call(*command.split(), clock=self.fake_clock()))
 
     def draw_cut(self, chance):
@@ -7176,14 +5944,13 @@ class Fuzz(ApiCase):
 
     RUNS = ('whoami', 'auth token', 'debug', 'doctor --json', 'logout', 'logout --workspace Acme',
             'login poll --no-wait')
-    STATE = {
-        'config.json': {'version': '1', 'keyring': False,
-                        'defaultWorkspaceIds': {'prod': WORKSPACE}},
-        'workspaces.json': {'version': '1', 'x': [1], 'environments': {
+    FILES = dict(zip(STATE, [
+        {WORKSPACE: 'ntn_canary_stored', 'another': 'ntn_canary_other', 'odd': [1]},
+        {'version': '1', 'keyring': False, 'defaultWorkspaceIds': {'prod': WORKSPACE}},
+        {'version': '1', 'x': [1], 'environments': {
             'prod': {WORKSPACE: {'id': WORKSPACE, 'name': 'Acme'}}}},
-        'auth.json': {WORKSPACE: 'ntn_canary_stored', 'another': 'ntn_canary_other', 'odd': [1]},
-        PENDING: {'sessionId': 'sess-canary-1', 'issuedAt': 1767225600, 'expiresAt': 1767226200,
-                  'environment': 'prod', 'url': 'https://www.notion.so/x', 'code': 'DP9-QL5'}}
+        {'sessionId': 'sess-canary-1', 'issuedAt': 1767225600, 'expiresAt': 1767226200,
+         'environment': 'prod', 'url': 'https://www.notion.so/x', 'code': 'DP9-QL5'}]))
     TEXT = b'{|}|[|]|"|:|,|\\|\0|\xff|\n|NaN|null|1e999|{}|\\ud800'.split(b'|')
 
     def draw_state(self, chance):
@@ -7191,7 +5958,7 @@ class Fuzz(ApiCase):
             value = change_value(chance, value) if chance.random() < 0.5 else value
             data = to_bytes(json.dumps(value))
             return chance.choice([data] * 6 + [None, change(chance, data, self.TEXT)])
-        return (chance.choice(self.RUNS), *map(draw_file, self.STATE.values()))
+        return (chance.choice(self.RUNS), *map(draw_file, self.FILES.values()))
 
     def check_state(self, command, *contents):
         """No damaged file is overwritten, no token is lost, and what only reads changes nothing."""
@@ -7199,12 +5966,12 @@ class Fuzz(ApiCase):
         session = Session(1, clock.time() + 600)
         self.sandbox.sessions = [session]
         self.sandbox.approve()
-        before = {name: data for name, data in zip(self.STATE, contents) if data is not None}
+        before = {name: data for name, data in zip(STATE, contents) if data is not None}
         for name, data in before.items():
             self.write_state(name, data)
         self.check_end(self.call(*command.split(), env={'NOTION_API_TOKEN': None}, clock=clock,
                                  secrets_ok=command == 'auth token'))
-        after = self.files()
+        after = {name: self.read(name) for name in self.tree() if os.path.isfile(self.path(name))}
         if not command.startswith('log'):
             self.assertEqual(before, {name: after[name] for name in after if name in before})
         for name, data in before.items():
@@ -7221,16 +5988,6 @@ class Fuzz(ApiCase):
         if session.state == 'used':
             self.assertIn(to_bytes(session.token), after['auth.json'])
 
-    def files(self):
-        """{path: its bytes} of NOTION_HOME."""
-        found = {}
-        for directory, _, names in os.walk(self.home):
-            for path in (os.path.join(directory, name) for name in names):
-                with open(path, 'rb') as file:
-                    found[os.path.relpath(path, self.home)] = file.read()
-        return found
-
-
 @contextlib.contextmanager
 def set_up(case):
     case.setUp()
@@ -7238,7 +5995,6 @@ def set_up(case):
         yield case
     finally:
         case.doCleanups()
-
 
 def fuzz(seconds, seed=None):
     """The command `fuzz`: draw cases for so long; 1 if something was found."""
@@ -7257,13 +6013,64 @@ def fuzz(seconds, seed=None):
     print(', '.join('%d %s' % (count, kind) for kind, count in sorted(found.items())))
     return 1 if found['problems'] else 0
 
-
 # ---- Bench ---------------------------------------------------------------------------------------
 
-class Bench(TlsCase):
+# The kernel counts what a process had before exec as its own, so that what is measured is started
+# by a small process: it prints status, seconds, and the peak of the memory in KiB (bytes on macOS).
+MEASURE = ('import os, sys, time\n'
+           'start = time.perf_counter()\n'
+           'child = os.fork()\n'
+           'if not child:\n'
+           '    os.dup2(os.open(sys.argv[1], os.O_RDWR | os.O_CREAT | os.O_TRUNC), 1)\n'
+           '    os.execv(sys.argv[2], sys.argv[2:])\n'
+           '_, status, usage = os.wait4(child, 0)\n'
+           'print(status, time.perf_counter() - start, usage.ru_maxrss)\n')
+
+class MeasuringCase(TlsCase):
+    def measure(self, *arguments, output=os.devnull):
+        """(seconds, MiB at its peak) of a Python with these arguments."""
+        out = subprocess.check_output(
+            [PYTHON, '-I', '-S', '-c', MEASURE, output, PYTHON] + list(arguments), cwd=self.dir,
+            stdin=subprocess.DEVNULL, env=self.environ({'PYTHONWARNINGS': None}))
+        status, seconds, peak = map(float, out.split())
+        self.assertEqual(0, status, arguments)
+        return seconds, peak / (1 << 20 if sys.platform == 'darwin' else 1 << 10)
+
+    def offer(self):
+        """Have what is large in the sandbox and in `sparse`."""
+        def stream(*lines):
+            return lambda request, handler: drip(itertools.chain(
+                [head(*lines)], itertools.repeat(b'x' * 65536, 2400)))
+        compressor = zlib.compressobj(wbits=31)
+        data = [compressor.compress(bytes(1 << 20)) for _ in range(150)] + [compressor.flush()]
+        self.sandbox.always('GET', '/v1/large', stream('Content-Length: %d' % (150 << 20)))
+        self.sandbox.always('GET', '/v1/unannounced', stream('X-A: 1'))
+        self.sandbox.always('GET', '/v1/zipped', Answer(200, b''.join(data), [(
+            'Content-Encoding', 'gzip')], content_type='text/plain'))
+        self.sandbox.results = [{'number': number, 'x': 'x' * 1000} for number in range(20000)]
+        os.truncate(self.write('sparse'), 100 << 20)
+
+class Memory(MeasuringCase):
+    """Large answers, uploads and lists take no more memory than a small request."""
+
+    def setUp(self):
+        if not os.environ.get('NTN_TEST_MEMORY'):
+            self.skipTest('peak memory, with hundreds of megabytes, only with NTN_TEST_MEMORY=1')
+        super().setUp()
+
+    @rows([('v1/large', 150 << 20), ('v1/unannounced', 150 << 20), ('v1/zipped', 150 << 20),
+           ('v1/search -X POST --paginate', 20468890),
+           ('v1/file_uploads/x/send --file sparse', 88)])
+    def test_8_mib_more_than_for_a_small_request_are_enough(self, line, size):
+        self.offer()
+        output = os.path.join(self.dir, 'output')
+        _, small = self.measure(NTN, 'api', 'v1/users/me')
+        _, peak = self.measure(NTN, 'api', *line.split(), output=output)
+        self.assertEqual(size, os.path.getsize(output))
+        self.assertLess(peak - small, 8)
+
+class Bench(MeasuringCase):
     """ntn.py beside bare scripts that do as much, on the same interpreter."""
-    PYTHON = os.path.realpath(sys.executable)
-    BARE_START = 'import argparse, json\n'
     BARE_GET = ('import os, sys, urllib.request\n'
                 'for _ in range(int(sys.argv[1])):\n'
                 '    with urllib.request.urlopen(urllib.request.Request(\n'
@@ -7271,28 +6078,10 @@ class Bench(TlsCase):
                 '                "Authorization": "Bearer " + os.environ["NOTION_API_TOKEN"],\n'
                 '                "Notion-Version": "2026-03-11"})) as response:\n'
                 '        sys.stdout.buffer.write(response.read())\n')
-    # The kernel counts what a process had before exec as its own: a small one starts the run.
-    MEASURE = ('import os, sys, time\n'
-               'start = time.perf_counter()\n'
-               'child = os.fork()\n'
-               'if not child:\n'
-               '    os.dup2(os.open(os.devnull, os.O_RDWR), 1)\n'
-               '    os.execv(sys.argv[1], sys.argv[1:])\n'
-               '_, status, usage = os.wait4(child, 0)\n'
-               'print(status, time.perf_counter() - start, usage.ru_maxrss)\n')
 
-    def measure(self, arguments):
-        """(seconds, MiB at its peak) of a Python with these arguments."""
-        out = subprocess.check_output(
-            [self.PYTHON, '-I', '-S', '-c', self.MEASURE, self.PYTHON] + arguments, cwd=self.dir,
-            stdin=subprocess.DEVNULL, env=self.environ({'PYTHONWARNINGS': None}))
-        status, seconds, peak = map(float, out.split())
-        self.assertEqual(0, status, arguments)
-        return seconds, peak / (1 << 20 if sys.platform == 'darwin' else 1 << 10)
-
-    def compare(self, times, runs):
+    def compare(self, times, *runs):
         """Print the medians of so many interleaved runs, beside those of the first command."""
-        measured = [[self.measure(arguments) for _, arguments in runs] for _ in range(times)]
+        measured = [[self.measure(*line.split()) for _, line in runs] for _ in range(times)]
         medians = [[sorted(values)[times // 2] for values in zip(*each)] for each in zip(*measured)]
         for (name, _), (seconds, peak) in zip(runs, medians):
             print('%-28s %8.1f ms %6.2f times %8.1f MiB %+6.1f MiB' % (
@@ -7300,25 +6089,20 @@ class Bench(TlsCase):
         print(flush=True)
 
     def compare_all(self):
-        self.write('start.py', self.BARE_START)
+        self.offer()
+        self.write('start.py', 'import argparse, json\n')
         self.write('get.py', self.BARE_GET)
         shutil.copy(NTN, self.dir)
-        subprocess.check_call([self.PYTHON, '-m', 'compileall', '-q', self.dir])  # for -m ntn
-        with open(os.path.join(self.dir, 'sparse'), 'wb') as file:
-            file.truncate(100 << 20)
-        self.sandbox.always('GET', '/v1/large', lambda request, handler: drip(itertools.chain(
-            [head('Content-Length: %d' % (150 << 20))], itertools.repeat(b'x' * 65536, 2400))))
-        self.sandbox.results = [{'number': number} for number in range(20000)]
-        bare, call = ('bare GET', ['get.py', '1']), ['api', 'v1/users/me']
-        self.compare(20, [('bare argparse and json', ['start.py']), ('--version', [NTN, '-V'])])
-        self.compare(20, [bare, ('api GET as a file', [NTN] + call),
-                          ('api GET as a module', ['-m', 'ntn'] + call)])
-        self.compare(3, [bare, ('an answer of 150 MiB', [NTN, 'api', 'v1/large']), (
-            'an upload of 100 MiB', [NTN, 'api', 'v1/file_uploads/x/send', '--file', 'sparse'])])
+        subprocess.check_call([PYTHON, '-m', 'compileall', '-q', self.dir])  # for -m ntn
+        bare = 'bare GET', 'get.py 1'
+        self.compare(20, ('bare argparse and json', 'start.py'), ('--version', 'ntn.py -V'))
+        self.compare(20, bare, ('api GET as a file', 'ntn.py api v1/users/me'),
+                     ('api GET as a module', '-m ntn api v1/users/me'))
+        self.compare(3, bare, ('an answer of 150 MiB', 'ntn.py api v1/large'), (
+            'an upload of 100 MiB', 'ntn.py api v1/file_uploads/x/send --file sparse'))
         self.env.update(self.serve_tls())
-        self.compare(3, [('200 bare GETs by https', ['get.py', '200']), (
-            '200 pages by https', [NTN, 'api', 'v1/search', '-X', 'POST', '--paginate'])])
-
+        self.compare(3, ('200 bare GETs by https', 'get.py 200'),
+                     ('200 pages by https', 'ntn.py api v1/search -X POST --paginate'))
 
 def bench():
     """The command `bench`."""
@@ -7327,11 +6111,9 @@ def bench():
         case.compare_all()
     return 0
 
-
 # ---- Runner --------------------------------------------------------------------------------------
 
 SUITE_LIMIT = 600  # seconds
-
 
 def occupy_standard_streams():
     """Open what was closed of the descriptors 0 to 2, lest a socket or a terminal get one."""
@@ -7339,7 +6121,6 @@ def occupy_standard_streams():
     while descriptor <= 2:
         descriptor = os.open(os.devnull, os.O_RDWR)
     os.close(descriptor)
-
 
 def find_tests():
     """All tests, by CLASS.test_method."""
@@ -7350,7 +6131,6 @@ def find_tests():
         else:
             tests[each.id().partition('.')[2]] = each
     return tests
-
 
 def run_tests(tests):
     """How many passed, how many failed, and why others were skipped, as a list of the reasons."""
@@ -7369,7 +6149,6 @@ def run_tests(tests):
     skipped = {name: why for test, why in result.skipped for name in concerned(test) - failed}
     return len(every) - len(failed) - len(skipped), len(failed), list(skipped.values())
 
-
 def run_in_parts():
     """Run all tests in as many processes as there are processors, for they mostly wait."""
     parts = min(os.cpu_count() or 1, 4)
@@ -7386,14 +6165,12 @@ def run_in_parts():
         passed, failed, skipped = passed + counts[0], failed + counts[1], skipped + counts[2]
     return passed, failed, skipped
 
-
 def report(passed, failed, skipped):
     """The last line is the count; the status is 0 only if some tests ran and none failed."""
     for reason, count in sorted(collections.Counter(skipped).items()):
         print('skipped: %s (%d)' % (reason, count))
     print('%d passed, %d failed, %d skipped' % (passed, failed, len(skipped)), flush=True)
     return 0 if passed and not failed else 1
-
 
 def main(argv):
     parser = argparse.ArgumentParser(description='Run the tests of ntn.py, or something else.')
@@ -7406,7 +6183,7 @@ def main(argv):
     options = parser.parse_args(argv)
     occupy_standard_streams()
     signal.signal(signal.SIGINT, signal.default_int_handler)  # also where a shell has it ignored
-    commands = {'sandbox': lambda: serve_sandbox(options.port), 'bench': lambda: bench(),
+    commands = {'sandbox': lambda: serve_sandbox(options.port), 'bench': bench,
                 'fuzz': lambda: fuzz(options.seconds, options.seed)}
     if len(options.names) == 1 and options.names[0] in commands:
         return commands[options.names[0]]()
@@ -7421,7 +6198,6 @@ def main(argv):
             parser.error('no test is called %s; did you mean %s?' % (name, nearest))
     chosen = [tests[name] for name in tests if {name, name.partition('.')[0]} & {*options.names}]
     return report(*(run_tests(chosen) if chosen else run_in_parts()))
-
 
 if __name__ == '__main__':
     sys.exit(main(sys.argv[1:]))
