@@ -2570,8 +2570,8 @@ class Doctor:
             place = path or ""
             while place and not os.path.lexists(place):
                 place = os.path.dirname(place)
-            # /proc says that it can be written
-            if not os.access(place, os.W_OK | os.X_OK) or (place + "/").startswith("/proc/"):
+            place = os.path.join(place, "")  # no file is one; /proc says that it can be written
+            if not os.access(place, os.W_OK | os.X_OK) or place.startswith("/proc/"):
                 if not path and self.settings.credential:
                     return Check("There is no home directory.", "skipped")
                 raise CliError("%s cannot be written." % path if path else "There is no home "

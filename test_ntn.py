@@ -2597,10 +2597,12 @@ class WritingTest(StateCase):
             self.assertEqual(0, self.call('login', '--no-browser').code)
 
     def test_a_directory_that_cannot_be_made_is_named(self):
-        self.write('home')
+        self.write('home', mode=0o755)
         self.refuses('login --no-browser', 1, 'Cannot write in %s: Not a directory.' % self.home,
                      'Check its permissions, or set NOTION_HOME to another directory, on a local '
                      'disk.')
+        self.assertIn('\nConfig directory     ✗ %s/cache cannot be written.\n' % self.home,
+                      self.call('doctor').out)
 
     def hold_lock(self, directory):
         """Hold the lock as another process would; the file, whose closing ends that."""
