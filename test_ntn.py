@@ -1502,6 +1502,7 @@ REFUSALS = r'''
 2 whoami '' => Unexpected argument ''. | `ntn whoami --help` <shows>
 2 login poll poll x => Unexpected argument 'poll'. | `ntn login poll --help` <shows>
 2 api v1/x --meth PUT => `ntn api` has no option --meth. | Did you mean `--method`?
+2 login --no => `ntn login` has no option --no. | `ntn login --help` <shows>
 2 login -XGET => `ntn login` has no option -XGET. | `ntn login --help` <shows>
 2 api v1/x -H 'X: y' => `ntn api` has no option -H. | A header is an input: Header:Value.
 2 api v1/x -iX => Argument -X/--method: expected one argument. | `ntn api --help` <shows>
@@ -1542,13 +1543,11 @@ environments: --env and NOTION_ENV take local, dev, stg or prod.
 or 1: (file only) or 1 (keychain only). | Unset it to use the keychain where there is one.
 date: Use a date such as 2026-03-11.
 one: Use only one of them.
-login: Run `ntn login`, or set NOTION_API_TOKEN.
-start: Run 'ntn login' first to start a new login session.
 directory: directory to keep files in. | Set NOTION_HOME to a directory that can be written.
 login dev: Run `ntn login --env dev`, or set NOTION_API_TOKEN.
 unset: Check NOTION_WORKSPACE_ID, or unset it.
 log in: Run `ntn login` to log in to it.
-odd: has characters that no token has.'''))
+odd: has characters that no token has.'''), login=LOG_IN, start=START)
 
 def take_variables(words):
     """(variables, argv) of the words of a command line."""
@@ -1655,7 +1654,8 @@ class SettingsTest(Case):
                 os.symlink(value, os.path.join(home, name))
             else:
                 os.makedirs(os.path.join(home, name))
-        self.log_in(env=env)
+        self.assertIn(' is stored in %s/auth.json\n' % places.split()[0],
+                      self.log_in(env=env).err.replace(home, '~'))
         files = '{0}/.lock {0}/auth.json {0}/config.json {0}/workspaces.json {1}/.lock'
         written = {os.path.join(directory, name).replace(home, '~')
                    for directory, _, names in os.walk(home) for name in names}
@@ -1723,6 +1723,11 @@ class ConsoleTest(ApiCase):
             err = self.call(*line.split(), env=env, tty=tty).err
             self.assertIn('\x1b[%dm%s\x1b[0m ' % (colour, word) if painted else word + ' ', err)
             self.assertEqual(painted, '\x1b' in err)
+
+    def test_a_real_terminal_shows_them(self):
+        self.sandbox.always('GET', '/v1/x', Answer(200, self.JSON))
+        terminal = self.terminal('api', 'v1/x')
+        self.assertEqual((0, self.COLOURED), (terminal.wait(), terminal.output))
 
     @rows([(b'', ''), (b'text', 'text\n'), (b'a\tb\n', 'a\tb\n'), (b'[' * 9000, '[' * 9000 + '\n'),
            (b'{"NaN": NaN}', '{"NaN": NaN}\n'), (b'\x1b]0;x\x07\x9b\xff\xe2\x80\xae\xc2\x85\n',
