@@ -5148,7 +5148,9 @@ class PythonTest(ApiCase):
         (Answer(300, 'a', [('Location', 'https://elsewhere.invalid/x')]),
          'Public API request failed (300 Multiple Choices): it is redirected to '
          'https://elsewhere.invalid, and no redirect is followed.',
-         'Check NOTION_API_BASE_URL.', 5, 300, None, None)])
+         'Check NOTION_API_BASE_URL.', 5, 300, None, None),
+        (Answer(400, '{}'), 'Public API request failed (400 Bad Request): {}', '', 5, 400,
+         None, None)])
     def test_an_error_tells_all_that_the_api_said(self, answer, *said):
         self.sandbox.on('POST', '/v1/x', answer)
         self.assertEqual((*said, answer.body), self.request(token='ntn_x'))
