@@ -1742,6 +1742,8 @@ class ConsoleTest(ApiCase):
             console.redact(shown.replace('#', '0123456789abcDEF')))
         harmless = 'short ntn_0123456789abcde xnrt_0123456789abcdef'
         self.assertEqual(harmless, console.redact(harmless))
+        self.assertEqual("Credential(token=[redacted], source='x', workspace_id=None)",
+                         repr(ntn.Credential(CANARY, 'x', None)))
 
 # ---- 5 HTTP --------------------------------------------------------------------------------------
 
